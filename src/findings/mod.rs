@@ -1,0 +1,121 @@
+//! What checks find, and how it is shown.
+//!
+//! In: findings from the recipe, the network model, the gate. Out: text for people, JSON, SARIF, GitHub
+//! annotations. Pure: no I/O. Uses no other room.
+
+pub mod render;
+mod rule;
+
+pub use rule::RuleDoc;
+
+use serde::Serialize;
+
+/// How much a finding weighs. Severity follows the outcome: `Error` refuses a build or a boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing.
+    Info,
+    /// Works, but is odd or fragile.
+    Warning,
+    /// Must not go on: a recipe that means nothing, a VM that would not be reachable.
+    Error,
+}
+
+/// One thing a check found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Stable id: `NET-K002`, `REC-001`.
+    pub rule: &'static str,
+    /// How much it weighs.
+    pub severity: Severity,
+    /// One sentence: both values, where two disagree.
+    pub message: String,
+    /// The places it was read from, first the one to change.
+    pub evidence: Vec<Evidence>,
+    /// What follows from it, one sentence each.
+    pub notes: Vec<String>,
+    /// What to do or type next.
+    pub help: Option<String>,
+    /// The reason why it is let through, where somebody gave one; it is shown and does not refuse.
+    pub waived: Option<String>,
+}
+
+/// A place that a finding rests on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Evidence {
+    /// Where: a file on the host, a file in the image, the boot arguments.
+    pub origin: Origin,
+    /// 1-based line in the file; 1 for arguments.
+    pub line: usize,
+    /// 1-based column in characters.
+    pub column: usize,
+    /// The whole line, for the caret.
+    pub text: String,
+    /// How many characters of it the caret underlines, at least 1.
+    pub length: usize,
+    /// What the underlined text does: "asks for a lease".
+    pub label: String,
+}
+
+/// What kind of place evidence is in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "kind", content = "name")]
+pub enum Origin {
+    /// A file on the host: a recipe, an overlay file (path as the user would type it).
+    File(String),
+    /// A file inside an image: image file name and guest path.
+    Guest {
+        /// The image, as the user would type it.
+        image: String,
+        /// The absolute path in it.
+        path: String,
+    },
+    /// The kernel command line.
+    Arguments,
+    /// A manifest: the JSON pointer is in `label`.
+    Manifest(String),
+    /// A fact about the host ("bridge br0"); `text` has the value.
+    Host(String),
+}
+
+impl Finding {
+    /// A finding without evidence yet.
+    pub fn new(rule: &'static str, severity: Severity, message: impl Into<String>) -> Self {
+        Self {
+            rule,
+            severity,
+            message: message.into(),
+            evidence: Vec::new(),
+            notes: Vec::new(),
+            help: None,
+            waived: None,
+        }
+    }
+
+    /// Adds a place.
+    #[must_use]
+    pub fn at(mut self, evidence: Evidence) -> Self {
+        self.evidence.push(evidence);
+        self
+    }
+
+    /// Adds a consequence.
+    #[must_use]
+    pub fn note(mut self, note: impl Into<String>) -> Self {
+        self.notes.push(note.into());
+        self
+    }
+
+    /// Says what to do.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Whether this finding stops a build or a boot.
+    pub fn refuses(&self) -> bool {
+        self.severity == Severity::Error && self.waived.is_none()
+    }
+}

@@ -1,0 +1,14 @@
+//! goldsmith compiles a declarative recipe into a golden VM image, emits a manifest that says exactly how that
+//! image must be booted, and launches VMs from it, refusing every image whose network disagrees with the
+//! manifest, the boot arguments or the host.
+//!
+//! The rooms, left to right (`ARCHITECTURE.md` shows the map):
+//! `recipe` → `debian` → `store` → `install` → `tree` → `image` → `manifest` → `launch`.
+//! `network`, `boot`, `manifest` and `findings` are pure: bytes in, values out.
+
+pub mod boot;
+pub mod findings;
+pub mod manifest;
+pub mod network;
+pub mod values;
+pub mod yaml;

@@ -1,0 +1,194 @@
+//! Bytes ↔ [`Manifest`]: strict reading with the place of every mistake, one canonical way of writing.
+
+use super::{Manifest, SCHEMA, place};
+use crate::boot::KernelArgs;
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+
+/// The most bytes a manifest may have. Real ones have a few thousand.
+pub const MAX_MANIFEST: usize = 4 << 20;
+
+/// Why bytes are not a manifest that can be trusted to mean what it says.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Too many bytes.
+    #[error("the manifest has {0} bytes; more than {MAX_MANIFEST} are not read")]
+    TooLarge(usize),
+    /// Not UTF-8, or not JSON.
+    #[error("the manifest is not JSON: {0}")]
+    Json(String),
+    /// Written by another version, or something else altogether.
+    #[error(
+        "the manifest's `schema` is {found}; this goldsmith reads `{SCHEMA}` (rebuild the image, or use the goldsmith that built it)"
+    )]
+    Schema {
+        /// What stands there, in quotes, or `missing`.
+        found: String,
+    },
+    /// A key that is unknown, missing or said twice; a value of the wrong type.
+    #[error("manifest, line {line}, column {column}, at `{pointer}`: {problem}")]
+    Shape {
+        /// JSON pointer (RFC 6901); `/` alone stands for the document.
+        pointer: String,
+        /// 1-based.
+        line: usize,
+        /// 1-based.
+        column: usize,
+        /// One phrase.
+        problem: String,
+    },
+    /// A value of the right type that cannot be.
+    #[error("manifest, at `{pointer}`: {problem}")]
+    Value {
+        /// JSON pointer.
+        pointer: String,
+        /// One phrase.
+        problem: String,
+    },
+}
+
+impl Manifest {
+    /// Reads a manifest. Spaces and the order of keys do not matter; everything else does: unknown and repeated keys are
+    /// refused, and so are file names that could lead out of the image's folder.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        if bytes.len() > MAX_MANIFEST {
+            return Err(Error::TooLarge(bytes.len()));
+        }
+        let text = std::str::from_utf8(bytes).map_err(|error| Error::Json(error.to_string()))?;
+        check_schema(text)?;
+        let manifest: Self = serde_json::from_str(text).map_err(|error| shape(text, &error))?;
+        if let Some(twice) = place::repeated(text) {
+            return Err(at(text, twice, "the key is there twice".to_owned()));
+        }
+        manifest.check_unknown(text)?;
+        manifest.check_values()?;
+        Ok(manifest)
+    }
+
+    /// The canonical form: keys sorted by their bytes, two spaces of indent, one newline at the end.
+    pub fn to_canonical_bytes(&self) -> Vec<u8> {
+        canonical(self)
+    }
+
+    /// Keys that `deny_unknown_fields` does not see: those beside a flattened enum.
+    fn check_unknown(&self, text: &str) -> Result<(), Error> {
+        let given: Value = serde_json::from_str(text).map_err(|error| Error::Json(error.to_string()))?;
+        let known = serde_json::to_value(self).unwrap_or_default();
+        let Some(pointer) = extra(&given, &known, String::new()) else { return Ok(()) };
+        Err(at(text, place::of(text, &pointer), "the key is unknown".to_owned()))
+    }
+
+    fn check_values(&self) -> Result<(), Error> {
+        let mut names = BTreeSet::new();
+        for (pointer, name) in [
+            ("/image/file", &self.image.file),
+            ("/kernel/vmlinuz/file", &self.kernel.vmlinuz.file),
+            ("/kernel/vmlinux/file", &self.kernel.vmlinux.file),
+            ("/initrd/file", &self.initrd.file),
+        ] {
+            let plain = !matches!(name.as_str(), "" | "." | "..") && !name.contains(['/', '\\', '\0']);
+            value(plain, pointer, || format!("`{}` is not a plain file name", name.escape_debug()))?;
+            value(names.insert(name), pointer, || format!("`{name}` is named twice"))?;
+        }
+        value(self.image.filesystem == "ext4", "/image/filesystem", || {
+            format!("`{}` is not supported, only `ext4`", self.image.filesystem)
+        })?;
+        for (index, arg) in self.boot.args.iter().enumerate() {
+            let one = KernelArgs::parse(arg).iter().count() == 1 && !arg.contains(['\n', '\0']);
+            value(one, &format!("/boot/args/{index}"), || {
+                format!("`{}` is not one kernel argument", arg.escape_debug())
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Any value in the canonical form that manifests and SBOMs are written in.
+pub(crate) fn canonical(value: &impl serde::Serialize) -> Vec<u8> {
+    // These types serialize into a value without fail: no map has keys that are not strings.
+    let value = sorted(serde_json::to_value(value).unwrap_or_default());
+    let mut bytes = serde_json::to_vec_pretty(&value).unwrap_or_default();
+    bytes.push(b'\n');
+    bytes
+}
+
+/// serde_json keeps or sorts keys depending on a feature that any dependency may switch on.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let mut entries: Vec<_> = map.into_iter().map(|(key, value)| (key, sorted(value))).collect();
+            entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+            Value::Object(Map::from_iter(entries))
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
+        other => other,
+    }
+}
+
+/// The schema is looked at first: another version has other keys, and a list of those would not help anybody.
+fn check_schema(text: &str) -> Result<(), Error> {
+    #[derive(serde::Deserialize)]
+    struct Head {
+        schema: Option<Value>,
+    }
+    let head: Result<Head, _> = serde_json::from_str(text);
+    let found = match head {
+        Ok(Head { schema: Some(Value::String(schema)) }) if schema == SCHEMA => return Ok(()),
+        Ok(Head { schema: Some(other) }) => other.to_string(),
+        Ok(Head { schema: None }) => "missing".to_owned(),
+        Err(error) if error.is_data() => return Err(shape(text, &error)),
+        Err(error) => return Err(Error::Json(error.to_string())),
+    };
+    Err(Error::Schema { found })
+}
+
+fn value(holds: bool, pointer: &str, problem: impl FnOnce() -> String) -> Result<(), Error> {
+    if holds { Ok(()) } else { Err(Error::Value { pointer: pointer.to_owned(), problem: problem() }) }
+}
+
+fn shape(text: &str, error: &serde_json::Error) -> Error {
+    let message = error.to_string();
+    // serde_json ends its messages with the place, which is said in front here.
+    let problem = message.rsplit_once(" at line ").map_or(message.as_str(), |(problem, _)| problem).to_owned();
+    let offset = place::offset(text, error.line(), error.column());
+    let mut pointer = place::pointer(text, offset);
+    if problem.starts_with("missing field") {
+        // That is noticed at the closing brace, behind the last key.
+        pointer.truncate(pointer.rfind('/').unwrap_or(0));
+    }
+    if let Some(key) = problem.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next()) {
+        // Beside a flattened enum that is noticed at the closing brace too.
+        let parent = pointer.rsplit_once('/').map_or("", |(parent, _)| parent);
+        return at(text, place::of(text, &format!("{parent}/{}", place::escape(key))), problem);
+    }
+    Error::Shape { pointer: shown(pointer), line: error.line(), column: error.column().max(1), problem }
+}
+
+fn at(text: &str, offset: usize, problem: String) -> Error {
+    let (line, column) = place::line_column(text, offset);
+    Error::Shape { pointer: shown(place::pointer(text, offset)), line, column, problem }
+}
+
+fn shown(pointer: String) -> String {
+    if pointer.is_empty() { "/".to_owned() } else { pointer }
+}
+
+/// The pointer to the first key of `given` that `known` lacks. A null may be left out when writing.
+fn extra(given: &Value, known: &Value, pointer: String) -> Option<String> {
+    match (given, known) {
+        (Value::Object(given), Value::Object(known)) => given.iter().find_map(|(key, value)| {
+            let pointer = format!("{pointer}/{}", place::escape(key));
+            match known.get(key) {
+                Some(known) => extra(value, known, pointer),
+                None if value.is_null() => None,
+                None => Some(pointer),
+            }
+        }),
+        (Value::Array(given), Value::Array(known)) => given
+            .iter()
+            .zip(known)
+            .enumerate()
+            .find_map(|(index, (given, known))| extra(given, known, format!("{pointer}/{index}"))),
+        _ => None,
+    }
+}

@@ -1,0 +1,7 @@
+//! netplan: the file goldsmith writes, and what a guest's files merge to.
+
+mod read;
+mod render;
+
+pub use read::{Ethernet, Netplan, read};
+pub use render::render;

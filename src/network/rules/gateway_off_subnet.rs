@@ -1,0 +1,26 @@
+use super::prelude::*;
+
+rule! {
+    /// The gateway in `ip=` is outside the address's own subnet.
+    ///
+    /// # Why it is refused
+    /// The kernel refuses the default route ("Gateway not on directly connected network"): nothing beyond the bridge can be
+    /// reached. Only where the kernel's setting is the one that stays.
+    ///
+    /// # Fix
+    /// Correct the netmask or the gateway.
+    ///
+    /// Source: `ipconfig.c` (`ic_setup_routes`).
+    GATEWAY_OFF_SUBNET, "NET-K012", "gateway-off-subnet", Error, |net, report| {
+        let Some(said) = net.kernel_ip() else { return };
+        let (Some(cidr), Some(gateway)) = (said.value.cidr(), said.value.gateway) else { return };
+        if cidr.contains(IpAddr::V4(gateway)) || !net.claims.is_empty() || net.kernel_obeys() != Presence::BuiltIn {
+            return;
+        }
+        report.push(
+            RULE.finding(format!("the gateway {gateway} is outside {cidr}"))
+                .at(said.place.evidence("the default route is refused"))
+                .help("correct the netmask or the gateway"),
+        );
+    }
+}

@@ -1,0 +1,33 @@
+use super::prelude::*;
+
+rule! {
+    /// A static address on the kernel command line meets DHCP in the guest.
+    ///
+    /// # Why it is refused
+    /// With `CONFIG_IP_PNP=y` the kernel sets the address, then networkd removes every address its own file does not
+    /// name (`link_drop_foreign_addresses`) and takes a lease. Without it the argument is inert. Either way nobody
+    /// answers at the address the control plane was told.
+    ///
+    /// # Fix
+    /// Drop `ip=` from the boot arguments, or declare the address in the recipe (`network: { mode: static, … }`).
+    ///
+    /// Source: kernel `net/ipv4/ipconfig.c`; systemd `networkd-link.c`, issue systemd#23005; measured on Debian 12.
+    STATIC_IP_VS_DHCP, "NET-K002", "static-ip-vs-dhcp", Error, |net, report| {
+        let (Some((address, place)), Some(claim)) = (net.argument_address(), net.claim("networkd")) else { return };
+        if !claim.dhcp4 || claim.addresses.iter().any(|own| own.address == address.address) {
+            return;
+        }
+        let keeps = net.winner().is_some_and(|file| file.config.keeps_foreign) && net.kernel_obeys() == Presence::BuiltIn;
+        if keeps {
+            return;
+        }
+        report.push(
+            RULE.finding(format!("{} is {} by `ip=` but the guest runs DHCP", net.nic.name, address.address))
+                .at(place.evidence("sets a static address"))
+                .at(claim.dhcp4_place.evidence(format!("asks for a lease (via systemd-networkd, {})", claim.file)))
+                .note(net.fate_of_kernel_address())
+                .note(format!("the guest would answer at the leased address, not at {}", address.address))
+                .help("remove the `ip=` argument, or declare the address in the recipe: `network: { mode: static, … }`"),
+        );
+    }
+}

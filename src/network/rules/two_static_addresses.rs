@@ -1,0 +1,27 @@
+use super::prelude::*;
+
+rule! {
+    /// The kernel command line and the guest name two different static addresses.
+    ///
+    /// # Why it is refused
+    /// networkd removes the kernel's address and sets its own; without `CONFIG_IP_PNP` the argument is inert. Nobody
+    /// answers at the address in the argument.
+    ///
+    /// # Fix
+    /// Keep one of the two: remove `ip=`, or build the image with that address.
+    ///
+    /// Source: systemd `networkd-link.c`.
+    TWO_STATIC_ADDRESSES, "NET-K003", "two-static-addresses", Error, |net, report| {
+        let (Some((address, place)), Some(claim)) = (net.argument_address(), net.only_claim()) else { return };
+        if claim.dhcp4 || claim.addresses.is_empty() || claim.addresses.iter().any(|own| own.address == address.address) {
+            return;
+        }
+        report.push(
+            RULE.finding(format!("{} is {} by `ip=` but {} in the guest", net.nic.name, address.address, list(&claim.addresses)))
+                .at(place.evidence("sets one address"))
+                .at(claim.address_place.evidence(format!("sets another (via {}, {})", claim.manager, claim.file)))
+                .note(format!("the guest would answer at {}, not at {}", list(&claim.addresses), address.address))
+                .help("remove the `ip=` argument, or build the image with that address: `network: { mode: static, address: … }`"),
+        );
+    }
+}

@@ -1,0 +1,11 @@
+//! Small values that every room speaks: parsed once at the edge, valid ever after. Uses no other room.
+
+mod byte_size;
+mod distance;
+mod guest_path;
+mod sha256;
+
+pub use byte_size::{ByteSize, ByteSizeError};
+pub use distance::{did_you_mean, distance};
+pub use guest_path::{GuestPath, GuestPathError};
+pub use sha256::{Hasher, Sha256, Sha256Error};

@@ -1,0 +1,207 @@
+//! From parser events to nodes.
+
+use super::{Error, MAX_TEXT, Node, Span, Value};
+use granit_parser::{Event, Parser, ScalarStyle, ScanError};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Nodes a document may have, those repeated through aliases included.
+const MAX_NODES: usize = 100_000;
+/// How deep nodes may nest.
+const MAX_DEPTH: usize = 64;
+
+/// Parses one document. No document at all is a null scalar.
+pub fn parse(text: &str) -> Result<Node, Error> {
+    if text.len() > MAX_TEXT {
+        let message = format!("the text has {} bytes; at most {MAX_TEXT} are read", text.len());
+        return Err(Error { span: Span { line: 1, column: 1, length: 1 }, message });
+    }
+    let mut builder = Builder { text, parser: Parser::new_from_str(text), anchors: BTreeMap::new(), nodes: 0 };
+    builder.document()
+}
+
+struct Builder<'t> {
+    text: &'t str,
+    parser: Parser<'t, granit_parser::StrInput<'t>>,
+    anchors: BTreeMap<usize, (Node, usize)>,
+    nodes: usize,
+}
+
+impl<'t> Builder<'t> {
+    fn document(&mut self) -> Result<Node, Error> {
+        let mut document = None;
+        loop {
+            let (event, span) = self.next()?;
+            match event {
+                Event::StreamEnd => break,
+                Event::DocumentStart(..) if document.is_some() => {
+                    return Err(Error { span, message: "a second document; one is expected".to_owned() });
+                }
+                Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
+                event => document = Some(self.node(event, span, 0)?),
+            }
+        }
+        let empty = Node {
+            span: Span { line: 1, column: 1, length: 1 },
+            value: Value::Scalar { text: String::new(), quoted: false },
+        };
+        Ok(document.unwrap_or(empty))
+    }
+
+    /// The next event that is not a comment.
+    fn next(&mut self) -> Result<(Event<'t>, Span), Error> {
+        loop {
+            let next =
+                self.parser.next_event().unwrap_or_else(|| Ok((Event::StreamEnd, granit_parser::Span::default())));
+            let (event, span) = next.map_err(|error| self.syntax(&error))?;
+            if !matches!(event, Event::Comment(..) | Event::Anchor(..)) {
+                return Ok((event, self.span(span)));
+            }
+        }
+    }
+
+    fn node(&mut self, event: Event<'t>, span: Span, depth: usize) -> Result<Node, Error> {
+        self.count(1, span)?;
+        if depth > MAX_DEPTH {
+            return Err(Error { span, message: format!("nested more than {MAX_DEPTH} deep") });
+        }
+        let before = self.nodes;
+        let (value, anchor) = match event {
+            Event::Alias(anchor) => {
+                let (node, size) = self
+                    .anchors
+                    .get(&anchor)
+                    .cloned()
+                    .ok_or_else(|| Error { span, message: "an alias inside the node it stands for".to_owned() })?;
+                self.count(size, span)?;
+                return Ok(Node { span, value: node.value });
+            }
+            Event::Scalar(text, style, anchor, _) => {
+                (Value::Scalar { text: text.into_owned(), quoted: style != ScalarStyle::Plain }, anchor)
+            }
+            Event::SequenceStart(_, anchor, _) => (Value::Sequence(self.sequence(depth)?), anchor),
+            Event::MappingStart(_, anchor, _) => (Value::Mapping(self.mapping(depth)?), anchor),
+            _ => return Err(Error { span, message: "a value is expected here".to_owned() }),
+        };
+        let node = Node { span, value };
+        if anchor != 0 {
+            self.anchors.insert(anchor, (node.clone(), self.nodes - before));
+        }
+        Ok(node)
+    }
+
+    fn sequence(&mut self, depth: usize) -> Result<Vec<Node>, Error> {
+        let mut items = Vec::new();
+        loop {
+            match self.next()? {
+                (Event::SequenceEnd, _) => return Ok(items),
+                (event, span) => items.push(self.node(event, span, depth + 1)?),
+            }
+        }
+    }
+
+    fn mapping(&mut self, depth: usize) -> Result<Vec<(Node, Node)>, Error> {
+        let mut entries = Vec::new();
+        let mut keys = BTreeSet::new();
+        loop {
+            let key = match self.next()? {
+                (Event::MappingEnd, _) => return Ok(entries),
+                (event, span) => self.node(event, span, depth + 1)?,
+            };
+            let Value::Scalar { text, .. } = &key.value else {
+                return Err(Error {
+                    span: key.span,
+                    message: format!("a key must be a single value, not {}", key.kind()),
+                });
+            };
+            if !keys.insert(text.clone()) {
+                return Err(Error { span: key.span, message: format!("the key `{text}` is there twice") });
+            }
+            let (event, span) = self.next()?;
+            let value = self.node(event, span, depth + 1)?;
+            entries.push((key, value));
+        }
+    }
+
+    fn count(&mut self, nodes: usize, span: Span) -> Result<(), Error> {
+        self.nodes = self.nodes.saturating_add(nodes);
+        if self.nodes > MAX_NODES {
+            return Err(Error { span, message: format!("more than {MAX_NODES} nodes, counting what aliases repeat") });
+        }
+        Ok(())
+    }
+
+    /// A span whose length is that of its first line.
+    fn span(&self, span: granit_parser::Span) -> Span {
+        let (start, end) = (span.start, span.end);
+        let length = if end.line() == start.line() {
+            end.col().saturating_sub(start.col())
+        } else {
+            let line = self.text.lines().nth(start.line().saturating_sub(1)).unwrap_or_default();
+            line.trim_end().chars().count().saturating_sub(start.col())
+        };
+        Span { line: start.line().max(1), column: start.col() + 1, length: length.max(1) }
+    }
+
+    fn syntax(&self, error: &ScanError) -> Error {
+        let marker = error.marker();
+        let span = Span { line: marker.line().max(1), column: marker.col() + 1, length: 1 };
+        let text = error.to_string();
+        let message = text.split(" at ").next().unwrap_or(&text).to_owned();
+        Error { span, message }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_know_where_they_stand_and_what_was_written() {
+        let root = parse("# c\nname: desktop\nlist: [no, '24.10', 0644]\nmap:\n  dhcp4: true\n").unwrap();
+        let name = root.get("name").unwrap();
+        assert_eq!((name.span, name.text()), (Span { line: 2, column: 7, length: 7 }, Some("desktop")));
+        let list = root.get("list").unwrap().items().unwrap();
+        assert_eq!(list.iter().map(|item| item.text().unwrap()).collect::<Vec<_>>(), ["no", "24.10", "0644"]);
+        assert!(matches!(list[1].value, Value::Scalar { quoted: true, .. }));
+        let (key, _) = &root.get("map").unwrap().entries().unwrap()[0];
+        assert_eq!(key.span, Span { line: 5, column: 3, length: 5 });
+        assert!(parse("a: ~\nb:\n").unwrap().get("b").unwrap().is_null());
+        assert!(parse("").unwrap().is_null());
+    }
+
+    #[test]
+    fn aliases_repeat_a_node_within_a_budget() {
+        let root = parse("a: &x [1, 2]\nb: *x\n").unwrap();
+        assert_eq!(root.get("b").unwrap().items().unwrap().len(), 2);
+        let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for level in 1..9 {
+            let previous = format!("*a{}, ", level - 1).repeat(10);
+            bomb += &format!("a{level}: &a{level} [{}]\n", previous.trim_end_matches(", "));
+        }
+        assert!(parse(&bomb).unwrap_err().message.contains("nodes"));
+    }
+
+    #[test]
+    fn what_is_not_one_sound_document_is_refused_where_it_stands() {
+        for (text, line, part) in [
+            ("a: 1\nb: 2\na: 3\n", 3, "twice"),
+            ("a: [1, 2\nb: 3\n", 2, ""),
+            ("a: 1\n---\nb: 2\n", 2, "second document"),
+            ("a: &a [*a]\n", 1, ""),
+            ("? [x]\n: y\n", 1, "key"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert_eq!(error.span.line, line, "{text:?}: {error}");
+            assert!(error.message.contains(part), "{text:?}: {error}");
+        }
+        assert!(parse(&"[".repeat(10_000)).is_err());
+        assert!(parse(&"a".repeat(MAX_TEXT + 1)).is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_panics(text in "[-a-z:&*\\[\\]{},#'\"|>~ \n\t0-9!?%@]{0,200}") {
+            let _ = parse(&text);
+        }
+    }
+}
