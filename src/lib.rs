@@ -7,8 +7,12 @@
 //! `network`, `boot`, `manifest` and `findings` are pure: bytes in, values out.
 
 pub mod boot;
+pub mod debian;
 pub mod findings;
 pub mod manifest;
 pub mod network;
+pub mod progress;
+pub mod recipe;
+pub mod store;
 pub mod values;
 pub mod yaml;

@@ -1,0 +1,213 @@
+//! The packages an archive offers: one candidate a name, the highest version over all archives, as apt's pins of equal
+//! priority choose (apt_preferences(5)).
+
+use super::relation::Relation;
+use super::release::Release;
+use super::{Error, Stanza, version};
+use crate::progress::Observer;
+use crate::recipe::Archive;
+use crate::store::{Download, Store};
+use crate::values::Sha256;
+use std::collections::BTreeMap;
+use std::io::Read as _;
+
+/// The longest `Packages` that is unpacked. Debian's main has 50 MB.
+const MAX_INDEX: u64 = 512 << 20;
+
+/// The decompressed `Packages` files of one archive.
+pub(super) struct IndexText {
+    pub archive: usize,
+    pub text: String,
+}
+
+/// A package version that may be installed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Candidate<'a> {
+    pub name: &'a str,
+    pub version: &'a str,
+    pub architecture: &'a str,
+    pub essential: bool,
+    /// apt's order: required 1, important 2, standard 3, optional 4, extra 5.
+    pub priority: u8,
+    pub archive: usize,
+    pub path: &'a str,
+    pub size: u64,
+    pub sha256: Sha256,
+    stanza: Stanza<'a>,
+}
+
+/// All candidates, by name, and who provides a name.
+pub(super) struct Universe<'a> {
+    pub candidates: BTreeMap<&'a str, Candidate<'a>>,
+    providers: BTreeMap<&'a str, Vec<(&'a str, Option<&'a str>)>>,
+}
+
+/// Downloads and verifies the `Packages` files of every component of an archive.
+pub(super) fn fetch(
+    archive: &Archive,
+    number: usize,
+    release: &Release,
+    architecture: &str,
+    store: &Store,
+    observer: &dyn Observer,
+) -> Result<Vec<IndexText>, Error> {
+    let mut texts = Vec::new();
+    for component in &archive.components {
+        let base = format!("{}/dists/{}", archive.mirror, archive.suite);
+        let path = format!("{component}/binary-{architecture}/Packages.xz");
+        let (size, sha256) = *release.files.get(&path).ok_or_else(|| Error::Metadata {
+            url: format!("{base}/{path}"),
+            cause: format!("the archive has no component `{component}` for {architecture}"),
+        })?;
+        let plain = format!("{base}/{path}");
+        let by_hash = format!("{base}/{component}/binary-{architecture}/by-hash/SHA256/{sha256}");
+        let urls = if release.by_hash { vec![by_hash, plain.clone()] } else { vec![plain.clone()] };
+        let wanted = Download { name: format!("{} {path}", archive.suite), urls, size, sha256 };
+        let files = store.fetch("index", &[wanted], observer)?;
+        for file in files {
+            let text = decompress(&file).map_err(|cause| Error::Untrusted { url: plain.clone(), cause })?;
+            texts.push(IndexText { archive: number, text });
+        }
+    }
+    Ok(texts)
+}
+
+fn decompress(path: &std::path::Path) -> Result<String, String> {
+    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    let mut text = String::new();
+    liblzma::read::XzDecoder::new(file).take(MAX_INDEX).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    Ok(text)
+}
+
+impl<'a> Candidate<'a> {
+    fn parse(stanza: Stanza<'a>, archive: usize) -> Option<Self> {
+        let mut candidate = Self {
+            name: "",
+            version: "",
+            architecture: "",
+            essential: false,
+            priority: 4,
+            archive,
+            path: "",
+            size: 0,
+            sha256: Sha256([0; 32]),
+            stanza,
+        };
+        let mut hashed = false;
+        for (name, value) in stanza.fields() {
+            match name {
+                "Package" => candidate.name = value,
+                "Version" => candidate.version = value,
+                "Architecture" => candidate.architecture = value,
+                "Essential" => candidate.essential = value == "yes",
+                "Priority" => candidate.priority = priority(value),
+                "Filename" => candidate.path = value,
+                "Size" => candidate.size = value.parse().ok()?,
+                "SHA256" => {
+                    candidate.sha256 = value.parse().ok()?;
+                    hashed = true;
+                }
+                _ => {}
+            }
+        }
+        let complete = hashed && ![candidate.name, candidate.version, candidate.path].contains(&"");
+        (complete && safe_path(candidate.path)).then_some(candidate)
+    }
+
+    /// The groups of a relation field.
+    pub fn relations(&self, field: &str) -> Vec<Vec<Relation<'a>>> {
+        self.stanza.field(field).map(Relation::groups).unwrap_or_default()
+    }
+
+    /// Everything that must be there: `Pre-Depends`, then `Depends`.
+    pub fn needs(&self) -> Vec<Vec<Relation<'a>>> {
+        let mut groups = self.relations("Pre-Depends");
+        groups.extend(self.relations("Depends"));
+        groups
+    }
+
+    /// What must not be there: `Conflicts`, then `Breaks`.
+    pub fn rejects(&self) -> Vec<Relation<'a>> {
+        ["Conflicts", "Breaks"].into_iter().flat_map(|field| self.relations(field)).flatten().collect()
+    }
+
+    /// The names this package provides, with the version it provides them at.
+    pub fn provides(&self) -> Vec<(&'a str, Option<&'a str>)> {
+        let provides = self.relations("Provides").into_iter().flatten();
+        provides.map(|relation| (relation.name, relation.version.map(|(_, version)| version))).collect()
+    }
+
+    /// Whether this package satisfies a relation, by its own name or by one it provides.
+    pub fn satisfies(&self, relation: &Relation) -> bool {
+        if self.name == relation.name && relation.accepts(self.version) {
+            return true;
+        }
+        self.provides().iter().any(|(name, version)| {
+            *name == relation.name
+                && (relation.version.is_none() || version.is_some_and(|version| relation.accepts(version)))
+        })
+    }
+}
+
+fn priority(name: &str) -> u8 {
+    match name {
+        "required" => 1,
+        "important" => 2,
+        "standard" => 3,
+        "extra" => 5,
+        _ => 4,
+    }
+}
+
+/// A path below the mirror that stays there.
+fn safe_path(path: &str) -> bool {
+    !path.starts_with('/') && !path.split('/').any(|part| matches!(part, "" | "." | ".."))
+}
+
+impl<'a> Universe<'a> {
+    /// Reads all stanzas of all archives.
+    pub fn new(texts: &'a [IndexText]) -> Self {
+        let mut candidates: BTreeMap<&str, Candidate> = BTreeMap::new();
+        for text in texts {
+            for candidate in Stanza::all(&text.text).filter_map(|stanza| Candidate::parse(stanza, text.archive)) {
+                match candidates.get(candidate.name) {
+                    Some(known) if version::compare(known.version, candidate.version).is_ge() => {}
+                    _ => {
+                        candidates.insert(candidate.name, candidate);
+                    }
+                }
+            }
+        }
+        let mut providers: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+        for candidate in candidates.values().filter(|candidate| candidate.stanza.text().contains("\nProvides:")) {
+            for (name, version) in candidate.provides() {
+                providers.entry(name).or_default().push((candidate.name, version));
+            }
+        }
+        Self { candidates, providers }
+    }
+
+    /// What can satisfy a relation, best first: the package of that name, then providers by priority and name.
+    pub fn solutions(&self, relation: &Relation) -> Vec<&Candidate<'a>> {
+        let real = self.candidates.get(relation.name).filter(|candidate| relation.accepts(candidate.version));
+        let mut providers: Vec<_> = self
+            .providers
+            .get(relation.name)
+            .into_iter()
+            .flatten()
+            .filter(|(_, version)| {
+                relation.version.is_none() || version.is_some_and(|version| relation.accepts(version))
+            })
+            .filter_map(|(name, _)| self.candidates.get(name))
+            .filter(|candidate| candidate.name != relation.name)
+            .collect();
+        providers.sort_by_key(|candidate| (!candidate.essential, candidate.priority, candidate.name));
+        providers.dedup_by_key(|candidate| candidate.name);
+        real.into_iter().chain(providers).collect()
+    }
+
+    /// The known name closest to a misspelt one.
+    pub fn similar(&self, name: &str) -> Option<&'a str> {
+        crate::values::did_you_mean(name, self.candidates.keys().copied())
+    }
+}

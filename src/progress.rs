@@ -1,0 +1,63 @@
+//! What long work tells whoever watches: one event type, rendered by the command line as bars on a terminal,
+//! as plain lines elsewhere, and into `build.log`.
+
+use std::time::Duration;
+
+/// Something a stage of work reports.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A stage begins.
+    Started {
+        /// Its name, one word.
+        stage: &'static str,
+        /// How much there is to do, in `unit`s, where known.
+        total: Option<u64>,
+        /// What is counted.
+        unit: Unit,
+    },
+    /// Work done so far in a stage.
+    Advanced {
+        /// Its name.
+        stage: &'static str,
+        /// In the stage's unit.
+        done: u64,
+    },
+    /// A stage is over.
+    Finished {
+        /// Its name.
+        stage: &'static str,
+        /// One short phrase: "361 packages, 213 MB".
+        summary: String,
+        /// How long it took.
+        took: Duration,
+    },
+    /// A line worth showing: a choice made, a retry.
+    Note(String),
+    /// A line that belongs in the log only (a maintainer script's output).
+    Detail(String),
+    /// Something is odd and work goes on.
+    Warning(String),
+}
+
+/// What a stage counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Bytes.
+    Bytes,
+    /// Things: packages, files.
+    Items,
+}
+
+/// Receives events, from any thread.
+pub trait Observer: Sync {
+    /// Takes one event. Must not block for long.
+    fn event(&self, event: Event);
+}
+
+/// Ignores every event.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Silent;
+
+impl Observer for Silent {
+    fn event(&self, _: Event) {}
+}

@@ -1,0 +1,457 @@
+//! A checked item tree → the typed recipe. What `check` has reported already is passed over here in silence.
+
+use super::check::{duration, probe};
+use super::rules::{BAD_VALUE, BOOT_ADDRESS, DUPLICATE, ESCAPES, MISSING_FILE, MISSING_KEY, NETWORK, PROBE};
+use super::source::{Item, Place, Report};
+use super::{
+    Architecture, Archive, Artifact, BootParameter, Distribution, ImageSpec, ParameterKind, Probe, ProbeCheck, Recipe,
+    Units, User, Waiver, kind,
+};
+use crate::boot::KernelArgs;
+use crate::network::{Cidr, KernelIp, NetworkMode, NetworkSpec};
+use crate::values::{ByteSize, GuestPath, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const MIRROR: &str = "http://deb.debian.org/debian";
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/// The longest command line that x86 kernels take (`COMMAND_LINE_SIZE`).
+const MAX_ARGS: usize = 2048;
+
+/// Builds the recipe, noting what only shows when values are seen together.
+pub(super) fn decode(item: &Item, report: &mut Report) -> Recipe {
+    let empty = Item { place: item.place, value: super::source::ItemValue::Null };
+    let part = |key: &str| item.get(key).unwrap_or(&empty);
+    for key in ["name", "distribution", "image", "kernel", "network"] {
+        if item.get(key).is_none() {
+            report.error(
+                MISSING_KEY,
+                item.place,
+                format!("the recipe has no `{key}`"),
+                "missing here",
+                Some(format!("add `{key}:`, or include a recipe that has it")),
+            );
+        }
+    }
+    let name = item.text_of("name").unwrap_or("unnamed").to_owned();
+    let distribution = distribution(part("distribution"), report);
+    let mut packages: Vec<String> = texts(item, "packages");
+    packages.sort();
+    packages.dedup();
+    let kernel_package = part("kernel").text_of("package").unwrap_or_default().to_owned();
+    let packages_digest = digest(&(
+        distribution
+            .archives
+            .iter()
+            .map(|archive| (&archive.mirror, &archive.suite, &archive.components, &archive.snapshot))
+            .collect::<Vec<_>>(),
+        Architecture::Amd64.as_str(),
+        &packages,
+        &kernel_package,
+    ));
+    let network = network(part("network"), report);
+    boot_address(part("boot"), &network, report);
+    Recipe {
+        file: report.sources.first().map(|source| source.path.clone()).unwrap_or_default(),
+        digest: canonical(item),
+        packages_digest,
+        distribution,
+        architecture: Architecture::Amd64,
+        image: image(part("image"), &name, report),
+        packages,
+        kernel_package,
+        network,
+        hostname: item.text_of("hostname").map(str::to_owned),
+        boot_args: boot_args(part("boot"), report),
+        boot_parameters: boot_parameters(part("boot"), report),
+        users: users(item, report),
+        overlays: item.items_of("overlays").iter().filter_map(|item| overlay(item, report)).collect(),
+        artifacts: artifacts(item, report),
+        units: units(part("units")),
+        run: item
+            .items_of("run")
+            .iter()
+            .map(|command| command.items().iter().filter_map(Item::text).map(str::to_owned).collect())
+            .collect(),
+        probes: probes(item, report),
+        waivers: waivers(item),
+        size_budget: item.text_of("size_budget").and_then(|text| text.parse().ok()),
+        name,
+    }
+}
+
+fn texts(item: &Item, key: &str) -> Vec<String> {
+    item.items_of(key).iter().filter_map(Item::text).map(str::to_owned).collect()
+}
+
+fn flag(item: &Item, key: &str) -> bool {
+    item.text_of(key) == Some("true")
+}
+
+fn digest(value: &impl serde::Serialize) -> Sha256 {
+    Sha256::of(&serde_json::to_vec(value).unwrap_or_default())
+}
+
+/// A digest over keys and values; places, comments and the order of keys do not count.
+fn canonical(item: &Item) -> Sha256 {
+    fn value(item: &Item) -> serde_json::Value {
+        use super::source::ItemValue;
+        match &item.value {
+            ItemValue::Null => serde_json::Value::Null,
+            ItemValue::Scalar { text, .. } => text.as_str().into(),
+            ItemValue::List(items) => items.iter().map(value).collect(),
+            ItemValue::Map(entries) => entries
+                .iter()
+                .map(|entry| (entry.key.clone(), value(&entry.item)))
+                .collect::<serde_json::Map<_, _>>()
+                .into(),
+        }
+    }
+    digest(&value(item))
+}
+
+fn host(item: &Item, text: &str, report: &Report) -> PathBuf {
+    report.folder(item.place).join(text)
+}
+
+fn distribution(item: &Item, report: &mut Report) -> Distribution {
+    let suite = item.text_of("suite").unwrap_or_default();
+    let components = texts(item, "components");
+    let components = if components.is_empty() { vec!["main".to_owned()] } else { components };
+    let keyring = match item.get("keyring") {
+        Some(keyring) => {
+            let path = host(keyring, keyring.text().unwrap_or_default(), report);
+            exists(&path, keyring.place, "the keyring", report);
+            path
+        }
+        None => PathBuf::from(KEYRING),
+    };
+    let snapshot = item.text_of("snapshot");
+    let archive = |mirror: &str, suite: String, old: &str| Archive {
+        mirror: mirror.to_owned(),
+        suite,
+        components: components.clone(),
+        snapshot: snapshot.map(|url| format!("{url}/{old}")),
+        keyring: keyring.clone(),
+    };
+    let mirror = item.text_of("mirror").unwrap_or(MIRROR);
+    let mut archives = vec![archive(mirror, suite.to_owned(), "debian")];
+    if flag(item, "updates") {
+        archives.push(archive(mirror, format!("{suite}-updates"), "debian"));
+    }
+    if let Some(security) = item.text_of("security") {
+        archives.push(archive(security, format!("{suite}-security"), "debian-security"));
+    }
+    Distribution { name: item.text_of("name").unwrap_or_default().to_owned(), archives }
+}
+
+fn image(item: &Item, name: &str, report: &mut Report) -> ImageSpec {
+    let size = item.text_of("size").and_then(|text| text.parse().ok()).unwrap_or(ByteSize(0));
+    if let Some(place) = item.get("size").filter(|_| size.0 % (1 << 20) != 0).map(|item| item.place) {
+        report.error(BAD_VALUE, place, "the image's size is not a multiple of 1M", "not whole megabytes", None);
+    }
+    let label = item.text_of("label").map_or_else(|| name.chars().take(16).collect(), str::to_owned);
+    ImageSpec { size, label }
+}
+
+fn network(item: &Item, report: &mut Report) -> NetworkSpec {
+    let interface = item.text_of("interface").unwrap_or("eth0").to_owned();
+    let mut problem = |place, message: String, label: &str, help: &str| {
+        report.error(NETWORK, place, message, label, Some(help.to_owned()));
+    };
+    if item.text_of("mode") != Some("static") {
+        for key in ["address", "gateway", "dns"] {
+            if let Some(extra) = item.get(key).filter(|_| item.text_of("mode") == Some("dhcp")) {
+                problem(
+                    extra.place,
+                    format!("`{key}` has no meaning with `mode: dhcp`"),
+                    "would be ignored",
+                    "remove it, or write `mode: static`",
+                );
+            }
+        }
+        return NetworkSpec { interface, mode: NetworkMode::Dhcp };
+    }
+    let address = item.text_of("address").and_then(|text| text.parse::<Cidr>().ok());
+    let gateway = item.text_of("gateway").and_then(|text| text.parse().ok());
+    let dns = item.items_of("dns").iter().filter_map(|item| item.text()?.parse().ok()).collect();
+    let Some(address) = address else {
+        if item.get("address").is_none() {
+            problem(
+                item.place,
+                "`mode: static` needs an address".to_owned(),
+                "no `address` here",
+                "add `address: 192.168.100.12/24`, or write `mode: dhcp`",
+            );
+        }
+        return NetworkSpec { interface, mode: NetworkMode::Dhcp };
+    };
+    if let (Some(gateway), Some(place)) = (gateway, item.get("gateway").map(|item| item.place)) {
+        if !address.contains(gateway) {
+            problem(
+                place,
+                format!("the gateway {gateway} is outside {address}"),
+                "cannot be reached",
+                "the kernel refuses such a default route: correct the gateway or the prefix length",
+            );
+        } else if gateway == address.address {
+            problem(
+                place,
+                format!("the gateway {gateway} is the guest's own address"),
+                "the guest itself",
+                "name the host's address on the bridge",
+            );
+        }
+    }
+    NetworkSpec { interface, mode: NetworkMode::Static { address, gateway, dns } }
+}
+
+fn boot_args(item: &Item, report: &mut Report) -> KernelArgs {
+    let line = texts(item, "args").join(" ");
+    if let Some(args) = item.get("args").filter(|_| line.len() > MAX_ARGS) {
+        report.error(
+            BAD_VALUE,
+            args.place,
+            format!("the kernel arguments have {} bytes, the kernel takes {MAX_ARGS}", line.len()),
+            "too long",
+            None,
+        );
+    }
+    KernelArgs::parse(&line)
+}
+
+/// An `ip=` in the boot arguments must not name another address than the declared network.
+fn boot_address(item: &Item, declared: &NetworkSpec, report: &mut Report) {
+    for arg in item.items_of("args") {
+        let Some((key, value)) = arg.text().and_then(|text| text.split_once('=')) else { continue };
+        if !matches!(key, "ip" | "nfsaddrs") {
+            continue;
+        }
+        let kernel = KernelIp::parse(value);
+        let (message, help) = match (&declared.mode, kernel.address) {
+            (NetworkMode::Dhcp, Some(address)) => (
+                format!("{} is {address} by `{key}=` but `network` declares DHCP", declared.interface),
+                "drop the argument, or declare the address: `network: { mode: static, … }`",
+            ),
+            (NetworkMode::Static { address: own, .. }, Some(address)) if own.address != address => (
+                format!("{} is {address} by `{key}=` but `network` declares {}", declared.interface, own.address),
+                "drop the argument: the declared network is enough",
+            ),
+            (NetworkMode::Static { address: own, .. }, None) if kernel.asks() => (
+                format!("`{key}=` asks for a lease but `network` declares {}", own.address),
+                "drop the argument: the declared network is enough",
+            ),
+            _ => continue,
+        };
+        report.error(BOOT_ADDRESS, arg.place, message, "a second source of the address", Some(help.to_owned()));
+    }
+}
+
+fn boot_parameters(item: &Item, report: &mut Report) -> BTreeMap<String, BootParameter> {
+    let mut parameters = BTreeMap::new();
+    for entry in item.get("parameters").map(Item::entries).unwrap_or_default() {
+        let item = &entry.item;
+        let kind = item.text_of("type").and_then(kind).unwrap_or(ParameterKind::String);
+        let default = item.text_of("default").map(str::to_owned);
+        if let (Some(value), Some(place)) = (&default, item.get("default").map(|item| item.place))
+            && let Err(problem) = kind.accepts(value)
+        {
+            report.error(BAD_VALUE, place, problem, "not of the declared type", None);
+        }
+        if !entry.key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte)) {
+            report.error(
+                BAD_VALUE,
+                entry.place,
+                format!("`{}` is no name for a kernel argument", entry.key),
+                "letters, digits, `_`, `.`, `-`",
+                None,
+            );
+        }
+        let description = item.text_of("description").map(str::to_owned);
+        parameters
+            .insert(entry.key.clone(), BootParameter { kind, optional: flag(item, "optional"), default, description });
+    }
+    parameters
+}
+
+fn users(item: &Item, report: &mut Report) -> Vec<User> {
+    let items = item.items_of("users");
+    unique(items, "name", "user", report);
+    for comment in items
+        .iter()
+        .filter_map(|item| item.get("comment"))
+        .filter(|item| item.text().is_some_and(|text| text.contains(':')))
+    {
+        report.error(
+            BAD_VALUE,
+            comment.place,
+            "a user's comment may not hold `:`",
+            "separates the fields of passwd(5)",
+            None,
+        );
+    }
+    let user = |item: &Item| {
+        let name = item.text_of("name")?.to_owned();
+        let system = flag(item, "system");
+        let path =
+            |key: &str, default: String| item.text_of(key).map_or(default, str::to_owned).parse::<GuestPath>().ok();
+        Some(User {
+            system,
+            uid: item.text_of("uid").and_then(|text| text.parse().ok()),
+            groups: texts(item, "groups"),
+            shell: path("shell", if system { "/usr/sbin/nologin" } else { "/bin/bash" }.to_owned())?,
+            home: path("home", if system { "/nonexistent".to_owned() } else { format!("/home/{name}") })?,
+            comment: item.text_of("comment").unwrap_or_default().to_owned(),
+            name,
+        })
+    };
+    items.iter().filter_map(user).collect()
+}
+
+/// Notes every second item with the same text below a key.
+fn unique(items: &[Item], key: &str, what: &str, report: &mut Report) {
+    let mut seen = BTreeSet::new();
+    for item in items.iter().filter_map(|item| item.get(key)) {
+        if let Some(text) = item.text().filter(|text| !seen.insert((*text).to_owned())) {
+            report.error(DUPLICATE, item.place, format!("there is a {what} `{text}` already"), "the second one", None);
+        }
+    }
+}
+
+/// An overlay folder: it must exist, and the way to it must not leave the place it is written at.
+fn overlay(item: &Item, report: &mut Report) -> Option<PathBuf> {
+    let path = host(item, item.text()?, report);
+    if !exists(&path, item.place, "the overlay", report) {
+        return None;
+    }
+    if !path.is_dir() {
+        report.error(
+            MISSING_FILE,
+            item.place,
+            format!("the overlay {} is not a folder", path.display()),
+            "not a folder",
+            None,
+        );
+        return None;
+    }
+    let plain = normal(&path);
+    let folder = normal(report.folder(item.place));
+    let (real, real_folder) = (plain.canonicalize().ok()?, folder.canonicalize().ok()?);
+    // The same steps from the recipe's folder must lead to the same place with and without symbolic links.
+    let steps = |from: &Path, to: &Path| {
+        let shared = from.components().zip(to.components()).take_while(|(a, b)| a == b).count();
+        let up = from.components().count() - shared;
+        (up, to.components().skip(shared).collect::<PathBuf>())
+    };
+    if steps(&real_folder, &real) != steps(&folder, &plain) {
+        let message =
+            format!("the overlay {} is reached through a symbolic link and is really {}", item.text()?, real.display());
+        report.error(
+            ESCAPES,
+            item.place,
+            message,
+            "leads elsewhere",
+            Some("name the real folder, or copy it into the repository".to_owned()),
+        );
+        return None;
+    }
+    Some(plain)
+}
+
+/// A path without `.` and `..`, by its text alone.
+fn normal(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for component in path.components() {
+        match component {
+            std::path::Component::ParentDir => {
+                plain.pop();
+            }
+            std::path::Component::CurDir => {}
+            component => plain.push(component),
+        }
+    }
+    plain
+}
+
+fn exists(path: &Path, place: Place, what: &str, report: &mut Report) -> bool {
+    let there = path.exists();
+    if !there {
+        report.error(
+            MISSING_FILE,
+            place,
+            format!("{what} {} does not exist", normal(path).display()),
+            "not found",
+            None,
+        );
+    }
+    there
+}
+
+fn artifacts(item: &Item, report: &mut Report) -> Vec<Artifact> {
+    let items = item.items_of("artifacts");
+    unique(items, "path", "artifact at", report);
+    let mut artifacts = Vec::new();
+    for item in items {
+        let (Some(source), Some(path)) = (item.get("source"), item.text_of("path").and_then(|path| path.parse().ok()))
+        else {
+            continue;
+        };
+        let hint = item.text_of("hint").map(str::to_owned);
+        // Whether it has been built is the build's business, not the recipe's.
+        let file = host(source, source.text().unwrap_or_default(), report);
+        let (owner, group) = item.text_of("owner").and_then(|owner| owner.split_once(':')).unwrap_or(("root", "root"));
+        artifacts.push(Artifact {
+            source: normal(&file),
+            path,
+            mode: item.text_of("mode").and_then(|mode| u16::from_str_radix(mode, 8).ok()).unwrap_or(0o755),
+            owner: owner.to_owned(),
+            group: group.to_owned(),
+            hint,
+        });
+    }
+    artifacts
+}
+
+fn units(item: &Item) -> Units {
+    Units {
+        enable: texts(item, "enable"),
+        disable: texts(item, "disable"),
+        mask: texts(item, "mask"),
+        default: item.text_of("default").map(str::to_owned),
+    }
+}
+
+fn probes(item: &Item, report: &mut Report) -> Vec<Probe> {
+    let items = item.items_of("probes");
+    unique(items, "name", "probe", report);
+    let mut probes = Vec::new();
+    for item in items {
+        let check = match (item.text_of("http").and_then(probe), item.text_of("tcp").and_then(probe)) {
+            (Some((port, path)), None) => ProbeCheck::Http { port, path: path.to_owned() },
+            (None, Some((port, _))) => ProbeCheck::Tcp { port, banner: item.text_of("banner").map(str::to_owned) },
+            _ => {
+                if item.get("http").is_some() == item.get("tcp").is_some() {
+                    report.error(
+                        PROBE,
+                        item.place,
+                        "a probe asks either `http` or `tcp`",
+                        "asks for neither, or both",
+                        None,
+                    );
+                }
+                continue;
+            }
+        };
+        let timeout = item.text_of("timeout").and_then(duration).unwrap_or(Duration::from_secs(120));
+        probes.push(Probe { name: item.text_of("name").unwrap_or_default().to_owned(), check, timeout });
+    }
+    probes
+}
+
+fn waivers(item: &Item) -> Vec<Waiver> {
+    let waiver = |item: &Item| {
+        Some(Waiver { rule: item.text_of("rule")?.to_owned(), reason: item.text_of("reason")?.to_owned() })
+    };
+    item.items_of("allow").iter().filter_map(waiver).collect()
+}

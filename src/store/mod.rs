@@ -1,0 +1,146 @@
+//! The content-addressed cache: downloads, verified files, build layers, locks between processes.
+//!
+//! Lives in `$GOLDSMITH_CACHE`, else `$XDG_CACHE_HOME/goldsmith`, else `~/.cache/goldsmith`. A file or folder is there
+//! whole and verified, or not at all. Uses no other room.
+//!
+//! ```text
+//! v1/files/ab/abcd…       a file named by its SHA-256 (a download in progress: abcd….partial)
+//! v1/layers/KIND/KEY/     a folder made from content named by KEY, published by rename
+//! v1/locks/NAME           flock files: two processes never make the same thing twice
+//! ```
+
+mod fetch;
+
+pub(crate) use fetch::get;
+pub use fetch::{Download, Problem};
+
+use crate::values::Sha256;
+use rustix::fs::{FlockOperation, flock};
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The cache of one user.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// Held while something is made; other processes wait. Ends with its holder.
+#[derive(Debug)]
+pub struct Guard(#[allow(dead_code, reason = "held for its lock")] File);
+
+/// Why the cache could not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nowhere to put the cache.
+    #[error(
+        "neither GOLDSMITH_CACHE nor XDG_CACHE_HOME nor HOME says where the cache is\nhelp: set GOLDSMITH_CACHE to a folder"
+    )]
+    NoHome,
+    /// A file operation in the cache failed.
+    #[error("cannot {what} {}", path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        cause: io::Error,
+    },
+    /// Downloads failed; every problem is listed.
+    #[error("{}", fetch::describe(.0))]
+    Fetch(Vec<Problem>),
+}
+
+impl Store {
+    /// Opens (and creates) the cache.
+    pub fn open() -> Result<Self, Error> {
+        let folder = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let base = folder("GOLDSMITH_CACHE")
+            .or_else(|| folder("XDG_CACHE_HOME").map(|cache| cache.join("goldsmith")))
+            .or_else(|| folder("HOME").map(|home| home.join(".cache/goldsmith")))
+            .ok_or(Error::NoHome)?;
+        Self::at(&base)
+    }
+
+    /// Opens the cache in a folder of the caller's choice.
+    pub fn at(base: &Path) -> Result<Self, Error> {
+        let base = std::path::absolute(base).map_err(|cause| Error::Io { what: "find", path: base.into(), cause })?;
+        let store = Self { root: base.join("v1") };
+        for folder in ["files", "layers", "locks"] {
+            create_folder(&store.root.join(folder))?;
+        }
+        Ok(store)
+    }
+
+    /// Deletes what is cached: everything, or only the layers. Waits for nobody: a build that is running meanwhile
+    /// fails or fetches again, but publishes nothing half.
+    pub fn clear(&self, layers_only: bool) -> Result<(), Error> {
+        let folders: &[&str] = if layers_only { &["layers"] } else { &["layers", "files"] };
+        for folder in folders {
+            let path = self.root.join(folder);
+            fs::remove_dir_all(&path).map_err(|cause| Error::Io { what: "delete", path: path.clone(), cause })?;
+            create_folder(&path)?;
+        }
+        Ok(())
+    }
+
+    /// The cache's folder, format version included.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where the file with this digest is, or would be.
+    pub fn file(&self, digest: &Sha256) -> PathBuf {
+        let name = digest.to_string();
+        self.root.join("files").join(&name[..2]).join(name)
+    }
+
+    /// Where the layer of this kind and key is, or would be.
+    pub fn layer(&self, kind: &str, key: &Sha256) -> PathBuf {
+        self.root.join("layers").join(kind).join(key.to_string())
+    }
+
+    /// Waits until no other process holds `name`, then holds it.
+    pub fn lock(&self, name: &str) -> Result<Guard, Error> {
+        let path = self.root.join("locks").join(name);
+        let fail = |cause: io::Error| Error::Io { what: "lock", path: path.clone(), cause };
+        let file = File::create(&path).map_err(fail)?;
+        flock(&file, FlockOperation::LockExclusive).map_err(|error| fail(error.into()))?;
+        Ok(Guard(file))
+    }
+
+    /// The layer of this kind and key, made by `make` in an empty folder when it is missing. What an interrupted run
+    /// left is handed to `discard` first (its files may belong to other user ids).
+    pub fn make_layer<E: From<Error>>(
+        &self,
+        kind: &str,
+        key: &Sha256,
+        discard: impl Fn(&Path) -> Result<(), E>,
+        make: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<PathBuf, E> {
+        let layer = self.layer(kind, key);
+        let _guard = self.lock(&format!("{kind}-{key}"))?;
+        if layer.exists() {
+            return Ok(layer);
+        }
+        let work = layer.with_extension("partial");
+        if work.exists() {
+            discard(&work)?;
+        }
+        create_folder(&work)?;
+        let made = make(&work);
+        if let Err(error) = made {
+            discard(&work)?;
+            return Err(error);
+        }
+        fs::rename(&work, &layer).map_err(|cause| Error::Io { what: "name", path: layer.clone(), cause })?;
+        Ok(layer)
+    }
+}
+
+fn create_folder(path: &Path) -> Result<(), Error> {
+    fs::create_dir_all(path).map_err(|cause| Error::Io { what: "create", path: path.into(), cause })
+}
