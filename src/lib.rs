@@ -9,10 +9,14 @@
 pub mod boot;
 pub mod debian;
 pub mod findings;
+pub mod image;
+pub mod install;
 pub mod manifest;
 pub mod network;
 pub mod progress;
 pub mod recipe;
+pub mod sandbox;
 pub mod store;
+pub mod tree;
 pub mod values;
 pub mod yaml;

@@ -1,0 +1,288 @@
+//! Locked packages → the base [`Tree`], as dpkg itself would leave it; cached by lock digest.
+//!
+//! Payloads are unpacked here, in parallel; every maintainer script is run by dpkg's rules inside the sandbox. The
+//! result is the same as that of `dpkg --install` one by one (`tests/install.rs` compares it with mmdebstrap's), in a
+//! fraction of the time. Uses `debian`, `sandbox`, `store`, `tree`.
+
+mod database;
+mod layer;
+mod plan;
+mod root;
+mod run;
+mod unpack;
+
+pub use layer::unpacked;
+pub use run::run;
+
+use crate::debian::{ControlFile, Deb, DebError, FetchedPackage, Lock, Role};
+use crate::progress::{Event, Observer, Unit};
+use crate::sandbox::{self, Sandbox};
+use crate::store::{self, Store};
+use crate::tree::{self, Tree};
+use crate::values::{GuestPath, Hasher, Sha256};
+use database::Database;
+use plan::Facts;
+use root::Root;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+use unpack::Ledger;
+
+/// Changes whenever the same packages would give another layer.
+const FORMAT: &str = "base 2";
+
+/// Why packages could not be installed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The cache failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// A package is damaged or hostile.
+    #[error(transparent)]
+    Package(#[from] DebError),
+    /// A maintainer script, or dpkg, failed.
+    #[error("installing {what} failed")]
+    Script {
+        /// Package and script, or `the packages`.
+        what: String,
+        /// How.
+        #[source]
+        cause: sandbox::Error,
+    },
+    /// A recipe's `run:` command failed.
+    #[error("the recipe's command failed")]
+    Run(#[source] sandbox::Error),
+    /// Two packages ship the same path and neither says that it replaces the other.
+    #[error("{first} and {second} both ship {path}, and neither replaces the other")]
+    Overlap {
+        /// The path.
+        path: GuestPath,
+        /// A package.
+        first: String,
+        /// Another.
+        second: String,
+    },
+    /// A payload could not be unpacked.
+    #[error("cannot unpack {package}: {path}{}", room(cause))]
+    Unpack {
+        /// The package.
+        package: String,
+        /// The path in the image.
+        path: GuestPath,
+        /// Why not.
+        #[source]
+        cause: io::Error,
+    },
+    /// A file operation failed.
+    #[error("cannot {what} {}{}", path.display(), room(cause))]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        cause: io::Error,
+    },
+    /// The finished tree could not be read.
+    #[error(transparent)]
+    Tree(#[from] tree::Error),
+}
+
+/// What to do about a full disk.
+fn room(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "\nhelp: the disk is full: type `goldsmith clean`, or set GOLDSMITH_CACHE to a folder on a larger one"
+        }
+        _ => "",
+    }
+}
+
+/// A package on its way into the tree.
+struct Package<'a> {
+    fetched: &'a FetchedPackage,
+    deb: Deb,
+    control: BTreeMap<String, ControlFile>,
+    facts: Facts,
+}
+
+impl<'a> Package<'a> {
+    fn open(fetched: &'a FetchedPackage) -> Result<Self, Error> {
+        let deb = Deb::open(&fetched.file)?;
+        let control = deb.control()?;
+        let essential = fetched.package.essential;
+        let facts = Facts { essential, preinst: control.contains_key("preinst"), control: String::new() };
+        let mut package = Self { fetched, deb, control, facts };
+        package.facts.control = package.text("control").unwrap_or_default();
+        Ok(package)
+    }
+
+    fn name(&self) -> &str {
+        &self.fetched.package.name
+    }
+
+    /// A control file as text.
+    fn text(&self, name: &str) -> Option<String> {
+        self.control.get(name).map(|(_, bytes)| String::from_utf8_lossy(bytes).into_owned())
+    }
+}
+
+/// The base tree of a lock's root filesystem packages. Only the first call for a lock takes seconds.
+pub fn base(lock: &Lock, packages: &[FetchedPackage], store: &Store, observer: &dyn Observer) -> Result<Tree, Error> {
+    let started = Instant::now();
+    let wanted: Vec<_> = packages.iter().filter(|fetched| fetched.package.role == Role::Rootfs).collect();
+    let total = wanted.len();
+    observer.event(Event::Started { stage: "install", total: Some(total as u64), unit: Unit::Items });
+    let key = key(lock, &wanted);
+    let cached = store.layer("base", &key).exists();
+    let folder = store.make_layer("base", &key, |path| discard(path), |work| make(lock, &wanted, work, observer))?;
+    let tree = layer::load(&folder)?;
+    let summary = format!("{total} packages{}", if cached { ", from the cache" } else { "" });
+    observer.event(Event::Finished { stage: "install", summary, took: started.elapsed() });
+    Ok(tree)
+}
+
+/// Forgets a lock's base tree, so that the next [`base`] makes it anew.
+pub fn forget(lock: &Lock, packages: &[FetchedPackage], store: &Store) -> Result<(), Error> {
+    let wanted: Vec<_> = packages.iter().filter(|fetched| fetched.package.role == Role::Rootfs).collect();
+    let folder = store.layer("base", &key(lock, &wanted));
+    if folder.exists() { discard(&folder) } else { Ok(()) }
+}
+
+fn key(lock: &Lock, packages: &[&FetchedPackage]) -> Sha256 {
+    let mut hasher = Hasher::default();
+    hasher.update(format!("{FORMAT}\n{}\n", lock.epoch).as_bytes());
+    for fetched in packages {
+        hasher.update(&fetched.package.sha256.0);
+    }
+    hasher.finish()
+}
+
+fn discard(path: &Path) -> Result<(), Error> {
+    fs::remove_dir_all(path).map_err(|cause| Error::Io { what: "delete", path: path.into(), cause })
+}
+
+fn make(lock: &Lock, wanted: &[&FetchedPackage], work: &Path, observer: &dyn Observer) -> Result<(), Error> {
+    let path = work.join("root");
+    skeleton(&path).map_err(|cause| Error::Io { what: "prepare", path: path.clone(), cause })?;
+    let root = Root::open(&path)?;
+    let packages = wanted.iter().map(|fetched| Package::open(fetched)).collect::<Result<Vec<_>, Error>>()?;
+    let facts: Vec<_> = packages.iter().map(|package| &package.facts).collect();
+    let waves = plan::waves(&facts);
+    let mut build =
+        Build { lock, root, observer, packages, ledger: Ledger::default(), database: Database::default(), done: 0 };
+    for (number, wave) in waves.iter().enumerate() {
+        if number == 0 {
+            // Nothing can run before the essential packages are there: their scripts come after their payloads.
+            build.unpack(wave)?;
+            build.preinst(wave)?;
+            build.configure()?;
+        } else {
+            build.preinst(wave)?;
+            build.unpack(wave)?;
+        }
+    }
+    build.configure()?;
+    build.root.remove(POLICY)?;
+    layer::save(work, lock.epoch)
+}
+
+/// The directories that are links into `/usr`.
+const MERGED: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
+
+/// What a root filesystem has before the first package: Debian 12's merged `/usr`, dpkg's folders, and a policy that
+/// no service starts.
+fn skeleton(root: &Path) -> io::Result<()> {
+    for name in MERGED {
+        fs::create_dir_all(root.join("usr").join(name))?;
+        std::os::unix::fs::symlink(format!("usr/{name}"), root.join(name))?;
+    }
+    for name in ["info", "triggers", "updates", "alternatives", "parts"] {
+        fs::create_dir_all(root.join("var/lib/dpkg").join(name))?;
+    }
+    let policy = root.join(POLICY);
+    fs::write(&policy, "#!/bin/sh\nexit 101\n")?;
+    fs::set_permissions(policy, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+}
+
+/// Asked by invoke-rc.d before it starts a service; 101 forbids it.
+const POLICY: &str = "usr/sbin/policy-rc.d";
+
+/// Where a script is put to be run before dpkg's database has its package.
+const SCRIPT: &str = "var/lib/dpkg/goldsmith-script";
+
+struct Build<'a> {
+    lock: &'a Lock,
+    root: Root,
+    observer: &'a dyn Observer,
+    packages: Vec<Package<'a>>,
+    ledger: Ledger,
+    database: Database,
+    done: u64,
+}
+
+impl Build<'_> {
+    fn unpack(&mut self, wave: &[usize]) -> Result<(), Error> {
+        let packages: Vec<_> = wave.iter().filter_map(|at| self.packages.get(*at)).collect();
+        let diversions = self.database.diversions(&self.root)?;
+        let done = AtomicU64::new(self.done);
+        let lists = unpack::unpack(&packages, &self.root, &diversions, &self.ledger, &|| {
+            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+            self.observer.event(Event::Advanced { stage: "install", done });
+        })?;
+        self.database.add(&packages, &lists, &self.root)?;
+        for (name, path) in self.ledger.take_replaced() {
+            if let Some(package) = self.packages.iter().find(|package| package.name() == name) {
+                Database::disown(package, &path, &self.root)?;
+            }
+        }
+        self.done += wave.len() as u64;
+        Ok(())
+    }
+
+    /// Runs the `preinst` of every package that has one, as dpkg would on a first installation.
+    fn preinst(&self, wave: &[usize]) -> Result<(), Error> {
+        let mut order: Vec<_> = wave.iter().filter_map(|at| self.packages.get(*at)).collect();
+        // base-passwd's creates the user and group files that others need.
+        order.sort_by_key(|package| package.name() != "base-passwd");
+        let version = self.packages.iter().find(|package| package.name() == "dpkg");
+        let version = version.map_or("", |dpkg| &dpkg.fetched.package.version);
+        for package in order {
+            let Some((_, script)) = package.control.get("preinst") else { continue };
+            self.root.write(SCRIPT, script, 0o755)?;
+            let result = Sandbox::new(&self.root.path, self.lock.epoch)
+                .with("DPKG_MAINTSCRIPT_PACKAGE", package.name())
+                .with("DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT", "1")
+                .with("DPKG_MAINTSCRIPT_NAME", "preinst")
+                .with("DPKG_MAINTSCRIPT_ARCH", &self.lock.architecture)
+                .with("DPKG_ADMINDIR", "/var/lib/dpkg")
+                .with("DPKG_ROOT", "")
+                .with("DPKG_RUNNING_VERSION", version)
+                .run(&[&format!("/{SCRIPT}"), "install"], self.observer);
+            self.root.remove(SCRIPT)?;
+            let what = format!("{} (preinst)", package.name());
+            result.map_err(|cause| Error::Script { what, cause })?;
+        }
+        Ok(())
+    }
+
+    fn configure(&self) -> Result<(), Error> {
+        let command = ["dpkg", "--force-unsafe-io", "--force-confdef", "--force-confold", "--configure", "-a"];
+        Sandbox::new(&self.root.path, self.lock.epoch)
+            .run(&command, self.observer)
+            .map_err(|cause| Error::Script { what: blamed(&cause), cause })
+    }
+}
+
+/// The first package that dpkg's own messages name.
+fn blamed(error: &sandbox::Error) -> String {
+    let sandbox::Error::Failed { tail, .. } = error else { return "the packages".to_owned() };
+    let name = |line: &String| {
+        line.strip_prefix("dpkg: error processing package ")?.split(' ').next().map(|name| format!("{name} (postinst)"))
+    };
+    tail.iter().find_map(name).unwrap_or_else(|| "the packages".to_owned())
+}

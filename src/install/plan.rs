@@ -1,0 +1,119 @@
+//! In which order packages are unpacked: pure, from their control data.
+//!
+//! dpkg unpacks one package after the other. To unpack many at once, they are put into waves: scripts that run before
+//! a package is unpacked (`preinst`) may use the essential packages and what their package pre-depends on, and nothing
+//! else (Debian Policy 3.8, 7.2).
+
+use crate::debian::{Relation, Stanza};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What ordering needs to know of a package.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    pub essential: bool,
+    pub preinst: bool,
+    /// The text of its control file.
+    pub control: String,
+}
+
+/// Indices of packages, wave after wave, each sorted. The first wave is the essential packages with all they depend on.
+pub(super) fn waves(packages: &[&Facts]) -> Vec<Vec<usize>> {
+    let names = names(packages);
+    let needs: Vec<_> = packages.iter().map(|facts| related(facts, &["Pre-Depends", "Depends"], &names)).collect();
+    let first =
+        closure((0..packages.len()).filter(|at| packages.get(*at).is_some_and(|facts| facts.essential)), &needs);
+    let before: Vec<BTreeSet<usize>> =
+        packages
+            .iter()
+            .map(|facts| {
+                if facts.preinst { closure(related(facts, &["Pre-Depends"], &names), &needs) } else { BTreeSet::new() }
+            })
+            .collect();
+    let mut waves = vec![first.iter().copied().collect::<Vec<_>>()];
+    let mut placed = first;
+    while placed.len() < packages.len() {
+        let waiting = (0..packages.len()).filter(|at| !placed.contains(at));
+        let free =
+            |at: &usize| before.get(*at).is_none_or(|before| before.iter().all(|b| b == at || placed.contains(b)));
+        let mut wave: Vec<_> = waiting.clone().filter(free).collect();
+        if wave.is_empty() {
+            // Packages that pre-depend on each other in a circle: nothing better can be done.
+            wave = waiting.collect();
+        }
+        placed.extend(&wave);
+        waves.push(wave);
+    }
+    waves
+}
+
+/// Names of the packages that this one replaces files of.
+pub(super) fn replaces(facts: &Facts) -> BTreeSet<String> {
+    let relations = fields(facts, &["Replaces"]);
+    relations.into_iter().flatten().map(|relation| relation.name.to_owned()).collect()
+}
+
+/// Which packages have a name, or provide it; the real one first.
+fn names<'a>(packages: &[&'a Facts]) -> BTreeMap<&'a str, Vec<usize>> {
+    let mut names: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for (at, facts) in packages.iter().enumerate() {
+        names.entry(field(facts, "Package")).or_default().insert(0, at);
+        for relation in Relation::groups(field(facts, "Provides")).into_iter().flatten() {
+            names.entry(relation.name).or_default().push(at);
+        }
+    }
+    names
+}
+
+/// For each group of alternatives, the first that is there.
+fn related(facts: &Facts, names: &[&str], index: &BTreeMap<&str, Vec<usize>>) -> Vec<usize> {
+    let first = |group: Vec<Relation>| group.iter().find_map(|relation| index.get(relation.name)?.first().copied());
+    fields(facts, names).into_iter().filter_map(first).collect()
+}
+
+fn fields<'a>(facts: &'a Facts, names: &[&str]) -> Vec<Vec<Relation<'a>>> {
+    names.iter().flat_map(|name| Relation::groups(field(facts, name))).collect()
+}
+
+fn field<'a>(facts: &'a Facts, name: &str) -> &'a str {
+    Stanza::all(&facts.control).next().and_then(|stanza| stanza.field(name)).unwrap_or_default()
+}
+
+fn closure(start: impl IntoIterator<Item = usize>, needs: &[Vec<usize>]) -> BTreeSet<usize> {
+    let mut found = BTreeSet::new();
+    let mut waiting: Vec<_> = start.into_iter().collect();
+    while let Some(at) = waiting.pop() {
+        if found.insert(at) {
+            waiting.extend(needs.get(at).into_iter().flatten());
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(name: &str, rest: &str) -> Facts {
+        let control = format!("Package: {name}\n{rest}");
+        Facts { essential: rest.contains("Essential"), preinst: rest.contains("Pre-Depends"), control }
+    }
+
+    #[test]
+    fn essential_packages_come_first_with_all_they_need_and_preinsts_wait_for_their_pre_dependencies() {
+        let packages = [
+            facts("dash", "Essential: yes\nPre-Depends: libc6 (>= 2.36)\nDepends: awk | perl"),
+            facts("libc6", "Depends: libgcc-s1"),
+            facts("libgcc-s1", "Depends: gcc-base, libc6"),
+            facts("gcc-base", ""),
+            facts("mawk", "Provides: awk"),
+            facts("tool", "Depends: late"),
+            facts("late", "Pre-Depends: helper, libc6"),
+            facts("helper", "Depends: helper-data"),
+            facts("helper-data", ""),
+            facts("a", "Pre-Depends: b"),
+            facts("b", "Pre-Depends: a"),
+        ];
+        let packages: Vec<_> = packages.iter().collect();
+        assert_eq!(waves(&packages), [vec![0, 1, 2, 3, 4], vec![5, 7, 8], vec![6], vec![9, 10]]);
+    }
+}

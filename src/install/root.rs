@@ -1,0 +1,110 @@
+//! The root folder that packages are unpacked into. Every path below it is opened by the kernel inside it (`openat2`
+//! with `RESOLVE_IN_ROOT`): links are followed as the guest would see them, and lead nowhere else, whatever a package
+//! or a script has put in place.
+
+use super::Error;
+use crate::values::GuestPath;
+use rustix::fd::OwnedFd;
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
+use std::fs::{File, Permissions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// An opened root folder.
+pub(super) struct Root {
+    pub path: PathBuf,
+    folder: OwnedFd,
+}
+
+impl Root {
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let folder = File::open(path).map_err(|cause| Error::Io { what: "open", path: path.into(), cause })?;
+        Ok(Self { path: path.into(), folder: folder.into() })
+    }
+
+    /// Opens a directory, making it and its parents where they are missing.
+    pub fn directory(&self, path: &GuestPath) -> io::Result<OwnedFd> {
+        let open = || {
+            let relative = if path.as_str() == "/" { "." } else { path.relative() };
+            self.at(relative, OFlags::PATH | OFlags::DIRECTORY)
+        };
+        match open() {
+            Err(Errno::NOENT) => {
+                let parent = path.parent().ok_or(Errno::NOENT)?;
+                let parent = self.directory(&parent)?;
+                match rustix::fs::mkdirat(&parent, path.name(), Mode::from_raw_mode(0o755)) {
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(error) => return Err(error.into()),
+                }
+                Ok(open()?)
+            }
+            result => Ok(result?),
+        }
+    }
+
+    /// The bytes of a file; none when there is no such file.
+    pub fn read(&self, path: &str) -> Result<Option<Vec<u8>>, Error> {
+        let read = |file: OwnedFd| {
+            let mut bytes = Vec::new();
+            File::from(file).read_to_end(&mut bytes).map(|_| Some(bytes))
+        };
+        let result = match self.at(path, OFlags::RDONLY | OFlags::NONBLOCK) {
+            Err(Errno::NOENT) => Ok(None),
+            opened => opened.map_err(io::Error::from).and_then(read),
+        };
+        result.map_err(|cause| self.error("read", path, cause))
+    }
+
+    /// Writes a file of exactly this mode.
+    pub fn write(&self, path: &str, bytes: &[u8], mode: u16) -> Result<(), Error> {
+        let write = || {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+            let mut file = File::from(self.at(path, flags)?);
+            file.write_all(bytes)?;
+            file.set_permissions(Permissions::from_mode(u32::from(mode)))
+        };
+        write().map_err(|cause| self.error("write", path, cause))
+    }
+
+    /// Removes a file.
+    pub fn remove(&self, path: &str) -> Result<(), Error> {
+        let remove = || -> io::Result<()> {
+            let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
+            let parent = self.at(parent, OFlags::PATH | OFlags::DIRECTORY)?;
+            Ok(rustix::fs::unlinkat(parent, name, rustix::fs::AtFlags::empty())?)
+        };
+        remove().map_err(|cause| self.error("delete", path, cause))
+    }
+
+    fn at(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let mode = if flags.contains(OFlags::CREATE) { Mode::from_raw_mode(0o600) } else { Mode::empty() };
+        openat2(&self.folder, path, flags | OFlags::CLOEXEC, mode, ResolveFlags::IN_ROOT)
+    }
+
+    fn error(&self, what: &'static str, path: &str, cause: io::Error) -> Error {
+        Error::Io { what, path: self.path.join(path), cause }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_in_the_root_never_leads_out_of_it() {
+        let (outside, inside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::os::unix::fs::symlink(outside.path(), inside.path().join("absolute")).unwrap();
+        std::os::unix::fs::symlink("../../../../../..", inside.path().join("climbing")).unwrap();
+        let root = Root::open(inside.path()).unwrap();
+        assert!(root.write("absolute/file", b"x", 0o644).is_err());
+        root.write("climbing/file", b"x", 0o640).unwrap();
+        assert_eq!(root.read("file").unwrap(), Some(b"x".to_vec()));
+        assert_eq!(std::fs::metadata(inside.path().join("file")).unwrap().permissions().mode() & 0o7777, 0o640);
+        root.directory(&"/climbing/../../deep".parse().unwrap_or(GuestPath::root())).unwrap();
+        root.remove("climbing/file").unwrap();
+        assert_eq!(root.read("file").unwrap(), None);
+        assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,89 @@
+//! A recipe's `run:` commands: in a copy of the customised tree, captured again, cached by what went in.
+
+use super::{Error, discard, layer};
+use crate::progress::Observer;
+use crate::sandbox::Sandbox;
+use crate::store::Store;
+use crate::tree::{Content, Node, NodeKind, Tree};
+use crate::values::{GuestPath, Hasher};
+use rustix::fs::{CWD, FileType, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+/// The tree after the commands, or the tree itself when there are none.
+pub fn run(
+    tree: Tree,
+    commands: &[Vec<String>],
+    epoch: i64,
+    store: &Store,
+    observer: &dyn Observer,
+) -> Result<Tree, Error> {
+    if commands.is_empty() {
+        return Ok(tree);
+    }
+    let mut hasher = Hasher::default();
+    serde_json::to_writer(&mut hasher, &(&tree, commands, epoch, "run 1")).map_err(|error| Error::Io {
+        what: "digest",
+        path: "the tree".into(),
+        cause: error.into(),
+    })?;
+    let key = hasher.finish();
+    let folder = store.make_layer(
+        "run",
+        &key,
+        |path| discard(path),
+        |work| {
+            let root = work.join("root");
+            materialise(&tree, &root)?;
+            for command in commands {
+                let argv: Vec<_> = command.iter().map(String::as_str).collect();
+                Sandbox::new(&root, epoch).run(&argv, observer).map_err(Error::Run)?;
+            }
+            layer::save(work, epoch)
+        },
+    )?;
+    layer::load(&folder)
+}
+
+/// Writes a tree as files below `root`.
+fn materialise(tree: &Tree, root: &Path) -> Result<(), Error> {
+    for (path, node) in tree.iter() {
+        let target = root.join(path.relative());
+        create(path, node, root, &target).map_err(|cause| Error::Io { what: "write", path: target, cause })?;
+    }
+    Ok(())
+}
+
+fn create(path: &GuestPath, node: &Node, root: &Path, target: &Path) -> io::Result<()> {
+    let mode = Mode::from_raw_mode(u32::from(node.meta.mode));
+    let special = |kind, device| rustix::fs::mknodat(CWD, target, kind, mode, device);
+    match &node.kind {
+        NodeKind::Directory if path.as_str() == "/" => fs::create_dir_all(target)?,
+        NodeKind::Directory => fs::create_dir(target)?,
+        NodeKind::HardLink(first) => return fs::hard_link(root.join(first.relative()), target),
+        NodeKind::Symlink(to) => std::os::unix::fs::symlink(to, target)?,
+        NodeKind::File(Content::Bytes(bytes)) => fs::write(target, bytes)?,
+        NodeKind::File(Content::Host { file, offset: 0, len }) if fs::metadata(file)?.len() == *len => {
+            // Shares the bytes where the filesystem can (copy_file_range).
+            io::copy(&mut File::open(file)?, &mut File::create(target)?)?;
+        }
+        NodeKind::File(content) => fs::write(target, content.read()?)?,
+        NodeKind::Fifo => special(FileType::Fifo, 0)?,
+        NodeKind::Socket => special(FileType::Socket, 0)?,
+        NodeKind::CharDevice(major, minor) => special(FileType::CharacterDevice, rustix::fs::makedev(*major, *minor))?,
+        NodeKind::BlockDevice(major, minor) => special(FileType::BlockDevice, rustix::fs::makedev(*major, *minor))?,
+    }
+    let (uid, gid) = (Uid::from_raw(node.meta.uid), Gid::from_raw(node.meta.gid));
+    rustix::fs::chownat(CWD, target, Some(uid), Some(gid), rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
+    if !matches!(node.kind, NodeKind::Symlink(_)) {
+        fs::set_permissions(target, fs::Permissions::from_mode(u32::from(node.meta.mode)))?;
+    }
+    for (name, value) in &node.xattrs {
+        rustix::fs::lsetxattr(target, name.as_str(), value, XattrFlags::empty())?;
+    }
+    let time = Timespec { tv_sec: node.meta.mtime, tv_nsec: 0 };
+    let times = Timestamps { last_access: time, last_modification: time };
+    Ok(rustix::fs::utimensat(CWD, target, &times, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?)
+}

@@ -1,0 +1,335 @@
+//! Payloads → files, in parallel, never outside the root.
+//!
+//! Every path is opened by the kernel inside the root (`openat2` with `RESOLVE_IN_ROOT`: links are followed as the
+//! guest would see them and cannot lead out), and files are created without following a last link.
+
+use super::database::Diversions;
+use super::root::Root;
+use super::{Error, MERGED, Package, plan};
+use crate::debian::{DebFile, DebFileKind};
+use crate::values::GuestPath;
+use md5::{Digest as _, Md5};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
+use rustix::io::Errno;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, BufWriter, Read};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The MD5 of some bytes, as dpkg's database has it: a fingerprint of configuration files, not a protection.
+pub(super) fn md5(bytes: &[u8]) -> String {
+    Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What is known of the paths unpacked so far; lives as long as the build.
+#[derive(Default)]
+pub(super) struct Ledger {
+    /// Which package owns a path that is not a directory, and how its list calls it. By place after `/usr` was merged.
+    owners: Mutex<BTreeMap<GuestPath, (String, String)>>,
+    /// Paths that left their package's list because another one replaced them.
+    replaced: Mutex<Vec<(String, String)>>,
+}
+
+impl Ledger {
+    /// Package and path of what was replaced since the last call.
+    pub fn take_replaced(&self) -> Vec<(String, String)> {
+        std::mem::take(&mut *lock(&self.replaced))
+    }
+}
+
+/// Unpacks payloads below `root`, in parallel, and returns each package's file list as dpkg writes it. The outcome is
+/// that of unpacking them one after the other in the order given.
+pub(super) fn unpack(
+    packages: &[&Package],
+    root: &Root,
+    diversions: &Diversions,
+    ledger: &Ledger,
+    done: &(dyn Fn() + Sync),
+) -> Result<Vec<Vec<String>>, Error> {
+    let replaces = packages.iter().map(|package| (package.name(), plan::replaces(&package.facts))).collect();
+    let target = Target { root, diversions, ledger, folders: Mutex::default(), replaces };
+    // The largest first, so that no core waits for a straggler at the end.
+    let mut order: Vec<usize> = (0..packages.len()).collect();
+    order.sort_by_key(|at| std::cmp::Reverse(packages.get(*at).map(|package| package.fetched.package.size)));
+    let next = AtomicUsize::new(0);
+    let results: Mutex<BTreeMap<usize, Result<Vec<String>, Error>>> = Mutex::default();
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                while let Some(at) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let Some(package) = packages.get(*at) else { break };
+                    let result = target.package(*at, package);
+                    if result.is_err() {
+                        next.store(order.len(), Ordering::Relaxed);
+                    }
+                    lock(&results).insert(*at, result);
+                    done();
+                }
+            });
+        }
+    });
+    let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let lists = results.into_values().collect::<Result<Vec<_>, _>>()?;
+    target.settle_folders()?;
+    Ok(lists)
+}
+
+struct Target<'a> {
+    root: &'a Root,
+    diversions: &'a Diversions,
+    ledger: &'a Ledger,
+    /// The directories made here: which package decides on their mode, owner and time, and how many ship them.
+    folders: Mutex<BTreeMap<GuestPath, Folder>>,
+    replaces: BTreeMap<&'a str, BTreeSet<String>>,
+}
+
+struct Folder {
+    rank: usize,
+    entry: DebFile,
+    shared: bool,
+}
+
+/// The directory last written to: most entries of a payload follow their directory.
+struct Place {
+    path: GuestPath,
+    folder: OwnedFd,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Target<'_> {
+    fn package(&self, rank: usize, package: &Package) -> Result<Vec<String>, Error> {
+        let mut list = Vec::new();
+        let mut place = None;
+        package.deb.visit(|file, bytes| {
+            let listed = if file.path.as_str() == "/" { "/.".to_owned() } else { file.path.to_string() };
+            let file = DebFile { path: self.diverted(package.name(), &file.path), ..file };
+            if file.kind != DebFileKind::Directory && !self.claim(package.name(), &file.path, &listed)? {
+                return Ok(());
+            }
+            list.push(listed);
+            let entry = Entry { file: &file, package: package.name(), rank };
+            self.entry(&entry, bytes, &mut place).map_err(|cause| Error::Unpack {
+                package: package.name().to_owned(),
+                path: file.path.clone(),
+                cause,
+            })
+        })?;
+        Ok(list)
+    }
+
+    fn diverted(&self, package: &str, path: &GuestPath) -> GuestPath {
+        match self.diversions.get(path) {
+            Some((to, owner)) if owner != package => to.clone(),
+            _ => path.clone(),
+        }
+    }
+
+    /// Notes that a package owns a path; false when another one that replaces it owns it already.
+    fn claim(&self, package: &str, path: &GuestPath, listed: &str) -> Result<bool, Error> {
+        let mut owners = lock(&self.ledger.owners);
+        let replaces = |a: &str, b: &str| self.replaces.get(a).is_some_and(|names| names.contains(b));
+        let claim = (package.to_owned(), listed.to_owned());
+        match owners.get(&merged(path)) {
+            None => {}
+            Some((owner, _)) if owner == package => {}
+            Some(old) if replaces(package, &old.0) => lock(&self.ledger.replaced).push(old.clone()),
+            Some((owner, _)) if replaces(owner, package) => return Ok(false),
+            Some((owner, _)) => {
+                let (first, second) = (owner.clone(), package.to_owned());
+                return Err(Error::Overlap { path: path.clone(), first, second });
+            }
+        }
+        owners.insert(merged(path), claim);
+        Ok(true)
+    }
+
+    /// Whether no other package has replaced the path since it was claimed.
+    fn still_owns(&self, entry: &Entry) -> bool {
+        lock(&self.ledger.owners).get(&merged(&entry.file.path)).is_some_and(|(owner, _)| owner == entry.package)
+    }
+
+    fn entry(&self, entry: &Entry, bytes: &mut dyn Read, place: &mut Option<Place>) -> io::Result<()> {
+        let file = entry.file;
+        let Some(parent) = file.path.parent() else { return Ok(()) };
+        if place.as_ref().is_none_or(|place| place.path != parent) {
+            *place = Some(Place { folder: self.root.directory(&parent)?, path: parent });
+        }
+        let Some(Place { folder, .. }) = place else { return Ok(()) };
+        let (folder, name) = (folder.as_fd(), file.path.name());
+        let special = |kind, device| -> io::Result<()> {
+            let mode = Mode::from_raw_mode(u32::from(file.mode));
+            let made = self.fresh(folder, entry, || rustix::fs::mknodat(folder, name, kind, mode, device))?;
+            if made { Ok(rustix::fs::chmodat(folder, name, mode, AtFlags::empty())?) } else { Ok(()) }
+        };
+        match &file.kind {
+            DebFileKind::Directory => return self.make_directory(folder, name, entry),
+            DebFileKind::File(_) => return self.regular(folder, entry, bytes),
+            DebFileKind::HardLink(first) => {
+                let first = self.diverted(entry.package, first);
+                let from = self.root.directory(&first.parent().unwrap_or_else(GuestPath::root))?;
+                let link = || rustix::fs::linkat(&from, first.name(), folder, name, AtFlags::empty());
+                return self.fresh(folder, entry, link).map(|_| ());
+            }
+            DebFileKind::Symlink(target) => {
+                if is_directory(folder, name) {
+                    // As dpkg does: a link never takes the place of a directory.
+                    return Ok(());
+                }
+                self.fresh(folder, entry, || rustix::fs::symlinkat(target.as_str(), folder, name))?;
+            }
+            DebFileKind::Fifo => special(FileType::Fifo, 0)?,
+            DebFileKind::CharDevice(major, minor) => {
+                special(FileType::CharacterDevice, rustix::fs::makedev(*major, *minor))?;
+            }
+            DebFileKind::BlockDevice(major, minor) => {
+                special(FileType::BlockDevice, rustix::fs::makedev(*major, *minor))?;
+            }
+        }
+        own(folder, name, file)
+    }
+
+    /// A directory that exists (or a link to one) keeps its mode and owner: the first package decides, first in the
+    /// order given, not in time.
+    fn make_directory(&self, folder: BorrowedFd, name: &str, entry: &Entry) -> io::Result<()> {
+        let file = entry.file;
+        let mut folders = lock(&self.folders);
+        match rustix::fs::mkdirat(folder, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) => {
+                let made = Folder { rank: entry.rank, entry: file.clone(), shared: false };
+                folders.insert(merged(&file.path), made);
+            }
+            Err(Errno::EXIST) => match folders.get_mut(&merged(&file.path)) {
+                Some(known) => {
+                    known.shared = true;
+                    if known.rank <= entry.rank {
+                        return Ok(());
+                    }
+                    (known.rank, known.entry) = (entry.rank, file.clone());
+                }
+                None => return self.root.directory(&file.path).map(|_| ()),
+            },
+            Err(error) => return Err(error.into()),
+        }
+        drop(folders);
+        rustix::fs::chownat(folder, name, uid(file), gid(file), AtFlags::SYMLINK_NOFOLLOW)?;
+        rustix::fs::chmodat(folder, name, Mode::from_raw_mode(u32::from(file.mode)), AtFlags::empty())?;
+        time(folder, name, file)
+    }
+
+    /// Gives directories that several packages ship the mode, owner and time they have when the first package in the
+    /// order given makes them: threads came in any order.
+    fn settle_folders(&self) -> Result<(), Error> {
+        for (path, Folder { entry, .. }) in lock(&self.folders).iter().filter(|(_, folder)| folder.shared) {
+            self.settle(path, entry).map_err(|cause| Error::Io {
+                what: "set the owner of",
+                path: self.root.path.join(path.relative()),
+                cause,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn settle(&self, path: &GuestPath, entry: &DebFile) -> io::Result<()> {
+        let parent = self.root.directory(&path.parent().unwrap_or_else(GuestPath::root))?;
+        let name = path.name();
+        rustix::fs::chownat(&parent, name, uid(entry), gid(entry), AtFlags::SYMLINK_NOFOLLOW)?;
+        rustix::fs::chmodat(&parent, name, Mode::from_raw_mode(u32::from(entry.mode)), AtFlags::empty())?;
+        let folder = rustix::fs::openat(&parent, name, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
+        let empty = rustix::fs::Dir::read_from(&folder)?
+            .flatten()
+            .all(|entry| matches!(entry.file_name().to_bytes(), b"." | b".."));
+        let now = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
+        let times = if empty { times(entry) } else { Timestamps { last_access: now, last_modification: now } };
+        Ok(rustix::fs::futimens(&folder, &times)?)
+    }
+
+    fn regular(&self, folder: BorrowedFd, entry: &Entry, bytes: &mut dyn Read) -> io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = entry.file;
+        let mut target = None;
+        self.fresh(folder, entry, || {
+            target = Some(rustix::fs::openat(folder, file.path.name(), flags, Mode::from_raw_mode(0o600))?);
+            Ok(())
+        })?;
+        let Some(target) = target else { return Ok(()) };
+        let mut target = BufWriter::with_capacity(COPY_BUFFER, File::from(target));
+        io::copy(bytes, &mut target)?;
+        let target = target.into_inner()?;
+        rustix::fs::fchown(&target, uid(file), gid(file))?;
+        rustix::fs::fchmod(&target, Mode::from_raw_mode(u32::from(file.mode)))?;
+        rustix::fs::futimens(&target, &times(file))?;
+        Ok(())
+    }
+
+    /// Creates something; what another package or a script left under the name is replaced. False when a package that
+    /// replaces this one came in between.
+    fn fresh(
+        &self,
+        folder: BorrowedFd,
+        entry: &Entry,
+        mut create: impl FnMut() -> Result<(), Errno>,
+    ) -> io::Result<bool> {
+        match create() {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) if !self.still_owns(entry) => Ok(false),
+            Err(Errno::EXIST) => {
+                rustix::fs::unlinkat(folder, entry.file.path.name(), AtFlags::empty())?;
+                Ok(create().map(|()| true)?)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Bytes moved at once from a decoder into a file.
+const COPY_BUFFER: usize = 256 << 10;
+
+/// A payload's entry on its way to its place.
+struct Entry<'a> {
+    file: &'a DebFile,
+    package: &'a str,
+    rank: usize,
+}
+
+/// Where a path is once `/bin`, `/lib` and so on are links into `/usr`.
+fn merged(path: &GuestPath) -> GuestPath {
+    let top = path.components().next().unwrap_or_default();
+    if MERGED.contains(&top) && path.name() != top {
+        GuestPath::from_archive(&format!("/usr{path}")).unwrap_or_else(|_| path.clone())
+    } else {
+        path.clone()
+    }
+}
+
+fn is_directory(folder: BorrowedFd, name: &str) -> bool {
+    rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)
+        .is_ok_and(|status| FileType::from_raw_mode(status.st_mode) == FileType::Directory)
+}
+
+fn own(folder: BorrowedFd, name: &str, file: &DebFile) -> io::Result<()> {
+    rustix::fs::chownat(folder, name, uid(file), gid(file), AtFlags::SYMLINK_NOFOLLOW)?;
+    time(folder, name, file)
+}
+
+fn time(folder: BorrowedFd, name: &str, file: &DebFile) -> io::Result<()> {
+    Ok(rustix::fs::utimensat(folder, name, &times(file), AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+fn times(file: &DebFile) -> Timestamps {
+    let time = Timespec { tv_sec: file.mtime, tv_nsec: 0 };
+    Timestamps { last_access: time, last_modification: time }
+}
+
+fn uid(file: &DebFile) -> Option<Uid> {
+    Some(Uid::from_raw(file.uid))
+}
+
+fn gid(file: &DebFile) -> Option<Gid> {
+    Some(Gid::from_raw(file.gid))
+}
