@@ -7,15 +7,21 @@
 //! `network`, `boot`, `manifest` and `findings` are pure: bytes in, values out.
 
 pub mod boot;
+pub mod cli;
 pub mod debian;
+pub mod doctor;
 pub mod findings;
+pub mod gate;
 pub mod image;
 pub mod install;
+pub mod launch;
 pub mod manifest;
 pub mod network;
+pub mod pipeline;
 pub mod progress;
 pub mod recipe;
 pub mod sandbox;
+pub mod sbom;
 pub mod store;
 pub mod tree;
 pub mod values;

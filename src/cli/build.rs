@@ -1,0 +1,90 @@
+//! `goldsmith build`
+
+use super::terminal::{self, Terminal, bytes};
+use crate::findings::render;
+use crate::pipeline::{self, BuildOptions, BuildReport, Error};
+use crate::sandbox;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Build a golden image from a recipe
+///
+/// Writes OUTPUT/NAME/ with rootfs.ext4, vmlinuz, vmlinux, initrd.img, manifest.json, sbom.spdx.json and build.log.
+/// The folder appears whole or not at all; an older one is replaced in one step. Packages come from the lock beside
+/// the recipe (NAME.lock), which is made when it is missing and made anew when the recipe's packages have changed.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The recipe, as in recipes/desktop.yaml
+    recipe: PathBuf,
+    /// Folder that holds the image folders
+    #[arg(long, short, value_name = "DIR", default_value = "images")]
+    output: PathBuf,
+    /// Set a parameter of the recipe (may be repeated)
+    #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
+    set: Vec<(String, String)>,
+    /// Fail when the lock is missing or stale instead of resolving packages anew (for CI)
+    #[arg(long)]
+    locked: bool,
+    /// Never touch the network; everything must be in the cache
+    #[arg(long)]
+    offline: bool,
+    /// Build twice, the second time from the packages, and prove that the bytes are the same
+    #[arg(long)]
+    check: bool,
+    /// Print warnings and errors only
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// `NAME=VALUE`.
+pub fn assignment(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write NAME=VALUE".to_owned()),
+    }
+}
+
+/// Runs the verb.
+pub fn run(args: Args) -> ExitCode {
+    if let Err(problem) = sandbox::become_root() {
+        terminal::fail(&problem);
+        return ExitCode::FAILURE;
+    }
+    let options = BuildOptions {
+        recipe: args.recipe,
+        set: args.set,
+        output: args.output,
+        locked: args.locked,
+        offline: args.offline,
+    };
+    let terminal = Terminal::new(args.quiet);
+    let build = if args.check { pipeline::check } else { pipeline::build };
+    match build(&options, &terminal) {
+        Ok(report) => {
+            if !args.quiet {
+                summary(&report, args.check);
+            }
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            if let Error::Recipe(findings) | Error::Refused(findings) = &error {
+                anstream::eprint!("{}", render::human(findings, terminal::colour()));
+            }
+            terminal::fail(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn summary(report: &BuildReport, check: bool) {
+    let folder = report.folder.display();
+    anstream::println!(
+        "{folder}: {} packages, {} of files in {}, initrd {}{}",
+        report.packages,
+        bytes(report.content),
+        bytes(report.size),
+        bytes(report.initrd),
+        if check { "; two builds gave the same bytes" } else { "" }
+    );
+    anstream::println!("next: goldsmith launch {folder}");
+}

@@ -1,0 +1,48 @@
+//! `goldsmith check`
+
+use super::build::assignment;
+use crate::findings::render::Format;
+use crate::findings::{Finding, RuleDoc};
+use crate::{gate, pipeline, recipe};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Validate recipes: everything that is wrong with them, in one run
+///
+/// Keys, types, values, includes, parameters, overlays, artifacts, the lock, and whether the boot arguments agree with
+/// the declared network. Nothing is fetched or built. Exit status 1 when a recipe cannot be built.
+///
+/// Example: goldsmith check --format github recipes/*.yaml
+#[derive(clap::Args)]
+pub struct Args {
+    /// The recipes, as in recipes/desktop.yaml
+    #[arg(required = true, value_name = "RECIPE")]
+    recipes: Vec<PathBuf>,
+    /// Set a parameter of the recipes (may be repeated)
+    #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
+    set: Vec<(String, String)>,
+    /// How to print what is found
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// Runs the verb.
+pub fn run(args: Args) -> ExitCode {
+    let mut findings = Vec::new();
+    let mut good = Vec::new();
+    for path in &args.recipes {
+        let found = pipeline::examine(path, &args.set);
+        if !found.iter().any(Finding::refuses) {
+            good.push(path);
+        }
+        findings.extend(found);
+    }
+    let rules: Vec<RuleDoc> = recipe::RULES.iter().copied().chain(gate::rules()).collect();
+    anstream::print!("{}", args.format.render(&findings, &rules, true));
+    if args.format == Format::Human {
+        for path in &good {
+            anstream::println!("ok: {}", path.display());
+        }
+    }
+    if good.len() == args.recipes.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,62 @@
+//! The command line: one file a verb. Parses arguments, calls one library function, prints.
+
+pub mod build;
+pub mod check;
+pub mod clean;
+pub mod completions;
+pub mod diff;
+pub mod doctor;
+pub mod explain;
+pub mod inspect;
+mod inspect_net;
+pub mod lock;
+pub mod man;
+pub mod schema;
+pub mod terminal;
+pub mod verify;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Compiles recipes into golden VM images and boots them without network surprises.
+#[derive(Parser)]
+#[command(name = "goldsmith", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// Every verb is a file of this folder with an `Args` struct (its help text) and `run(args) -> ExitCode`.
+#[derive(Subcommand)]
+enum Verb {
+    Check(check::Args),
+    Lock(lock::Args),
+    Build(build::Args),
+    Verify(verify::Args),
+    Inspect(inspect::Args),
+    Diff(diff::Args),
+    Explain(explain::Args),
+    Doctor(doctor::Args),
+    Schema(schema::Args),
+    Clean(clean::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+}
+
+/// Runs the command line of this process. Exit status: 0 fine, 1 failed, 2 usage, 3 refused.
+pub fn main() -> ExitCode {
+    match Cli::parse().verb {
+        Verb::Check(args) => check::run(args),
+        Verb::Lock(args) => lock::run(args),
+        Verb::Build(args) => build::run(args),
+        Verb::Verify(args) => verify::run(args),
+        Verb::Inspect(args) => inspect::run(args),
+        Verb::Diff(args) => diff::run(args),
+        Verb::Explain(args) => explain::run(args),
+        Verb::Doctor(args) => doctor::run(args),
+        Verb::Schema(args) => schema::run(args),
+        Verb::Clean(args) => clean::run(args),
+        Verb::Completions(args) => completions::run(args),
+        Verb::Man(args) => man::run(args),
+    }
+}

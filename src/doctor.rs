@@ -1,0 +1,216 @@
+//! What goldsmith needs of this machine, each need tried rather than looked up. In: nothing. Out: a list of checks.
+//! Uses `sandbox`, `store`.
+
+use crate::sandbox::{self, Way};
+use crate::store::Store;
+use crate::values::ByteSize;
+use rustix::fs::{ioctl_ficlone, statvfs};
+use serde::Serialize;
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How much a need is met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// All well.
+    Ok,
+    /// Goldsmith works, slower or without one of its verbs.
+    Warn,
+    /// No image can be built.
+    Fail,
+}
+
+/// One need.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What is needed, one or two words.
+    pub name: &'static str,
+    /// Whether it is there.
+    pub verdict: Verdict,
+    /// What was found.
+    pub found: String,
+    /// What to type to mend it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+}
+
+/// The disk space under which a build of the desktop is likely to fail.
+const SPACE: u64 = 6 << 30;
+/// Where Debian's `debian-archive-keyring` package puts the keys.
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/// How long a virtual machine that is going to fail takes at most.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// Makes every check, in the order in which a build needs them.
+pub fn examine() -> Vec<Check> {
+    let mut checks = vec![sandbox(), keyring()];
+    checks.extend(cache());
+    checks.extend([qemu(), kvm(), tun(), dnsmasq(), uid_helper()]);
+    checks
+}
+
+fn check(name: &'static str, verdict: Verdict, found: impl Into<String>, help: Option<&str>) -> Check {
+    Check { name, verdict, found: found.into(), help: help.map(str::to_owned) }
+}
+
+fn sandbox() -> Check {
+    match sandbox::probe() {
+        Ok(Way::Root) => check("sandbox", Verdict::Ok, "namespaces, as root", None),
+        Ok(Way::UserNamespace) => check("sandbox", Verdict::Ok, "a user namespace with subordinate ids", None),
+        Err(problem) => {
+            let text = problem.to_string();
+            let (found, help) = text.split_once("\nhelp: ").unwrap_or((&text, "run goldsmith as root"));
+            check("sandbox", Verdict::Fail, found, Some(help))
+        }
+    }
+}
+
+fn keyring() -> Check {
+    if Path::new(KEYRING).exists() {
+        return check("keyring", Verdict::Ok, KEYRING, None);
+    }
+    let help = "apt-get install debian-archive-keyring";
+    check("keyring", Verdict::Fail, format!("{KEYRING} is not there"), Some(help))
+}
+
+fn cache() -> Vec<Check> {
+    let store = match Store::open() {
+        Ok(store) => store,
+        Err(error) => {
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            let text = error.to_string();
+            let text = text.split("\nhelp: ").next().unwrap_or_default();
+            let help = Some("set GOLDSMITH_CACHE to a folder that you may write to");
+            return vec![check("cache", Verdict::Fail, format!("{text}{cause}"), help)];
+        }
+    };
+    vec![writable(store.root()), space(store.root()), sharing(store.root())]
+}
+
+fn writable(folder: &Path) -> Check {
+    match tempfile::tempfile_in(folder) {
+        Ok(_) => check("cache", Verdict::Ok, folder.display().to_string(), None),
+        Err(error) => {
+            let help = Some("set GOLDSMITH_CACHE to a folder that you may write to");
+            check("cache", Verdict::Fail, format!("{}: {error}", folder.display()), help)
+        }
+    }
+}
+
+fn space(folder: &Path) -> Check {
+    let free = statvfs(folder).map_or(0, |status| status.f_bavail.saturating_mul(status.f_frsize));
+    let (found, help) =
+        (format!("{} free", ByteSize(free)), "goldsmith clean, or set GOLDSMITH_CACHE to a larger disk");
+    if free >= SPACE {
+        check("space", Verdict::Ok, found, None)
+    } else {
+        check("space", Verdict::Warn, format!("{found}; a desktop takes {}", ByteSize(SPACE)), Some(help))
+    }
+}
+
+/// Whether files can share their bytes (reflinks): a virtual machine's disk then costs nothing to make.
+fn sharing(folder: &Path) -> Check {
+    let share = || -> io::Result<()> {
+        let (from, to) = (tempfile::NamedTempFile::new_in(folder)?, tempfile::tempfile_in(folder)?);
+        fs::write(from.path(), [0; 4096])?;
+        Ok(ioctl_ficlone(to, File::open(from.path())?)?)
+    };
+    match share() {
+        Ok(()) => check("reflinks", Verdict::Ok, "copies share their blocks", None),
+        Err(_) => {
+            check("reflinks", Verdict::Ok, "not on this filesystem (XFS, btrfs have them): copies are sparse", None)
+        }
+    }
+}
+
+fn qemu() -> Check {
+    let help = Some("apt-get install qemu-system-x86");
+    match Command::new(QEMU).arg("--version").stderr(Stdio::null()).output() {
+        Ok(output) if output.status.success() => {
+            let text = String::from_utf8_lossy(&output.stdout);
+            check("qemu", Verdict::Ok, text.lines().next().unwrap_or_default().trim(), None)
+        }
+        Ok(output) => check("qemu", Verdict::Warn, format!("`{QEMU} --version`: {}", output.status), help),
+        Err(error) => check("qemu", Verdict::Warn, format!("{QEMU}: {error}; images build, but do not launch"), help),
+    }
+}
+
+const QEMU: &str = "qemu-system-x86_64";
+
+/// A device file says little: nested virtualisation may be broken, so a paused machine is started and watched.
+fn kvm() -> Check {
+    let slow = "virtual machines are emulated (slow, but they work)";
+    let device = fs::OpenOptions::new().read(true).write(true).open("/dev/kvm");
+    match device {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let help = "sudo usermod --append --groups kvm $USER, then log in again";
+            return check("kvm", Verdict::Warn, format!("/dev/kvm: {error}; {slow}"), Some(help));
+        }
+        Err(error) => {
+            let help = "enable virtualisation in the firmware (or nested virtualisation on the host)";
+            return check("kvm", Verdict::Warn, format!("/dev/kvm: {error}; {slow}"), Some(help));
+        }
+        Ok(_) => {}
+    }
+    match paused_machine() {
+        Ok(None) => check("kvm", Verdict::Ok, "a virtual machine with the host's processor starts", None),
+        Ok(Some(failure)) => {
+            check("kvm", Verdict::Warn, format!("/dev/kvm is there but does not work: {failure}; {slow}"), None)
+        }
+        Err(error) => check("kvm", Verdict::Warn, format!("cannot be tried without {QEMU}: {error}"), None),
+    }
+}
+
+/// None when a machine survives; else what it died of.
+fn paused_machine() -> io::Result<Option<String>> {
+    let arguments = "-M microvm -accel kvm -cpu host -m 64 -S -nodefaults -no-user-config -display none -monitor none";
+    let mut machine = Command::new(QEMU)
+        .args(arguments.split(' '))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let started = Instant::now();
+    while started.elapsed() < PATIENCE {
+        if machine.try_wait()?.is_some() {
+            let output = machine.wait_with_output()?;
+            let text = String::from_utf8_lossy(&output.stderr);
+            let last = text.lines().rfind(|line| !line.trim().is_empty());
+            return Ok(Some(last.map_or_else(|| output.status.to_string(), |line| line.trim().to_owned())));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    machine.kill()?;
+    machine.wait()?;
+    Ok(None)
+}
+
+fn tun() -> Check {
+    match fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun") {
+        Ok(_) => check("tap", Verdict::Ok, "/dev/net/tun", None),
+        Err(error) => {
+            let found = format!("/dev/net/tun: {error}; `launch --network user` works, bridges do not");
+            check("tap", Verdict::Warn, found, Some("sudo modprobe tun"))
+        }
+    }
+}
+
+fn dnsmasq() -> Check {
+    tool("dnsmasq", "dnsmasq", "`launch --network managed` needs it", "apt-get install dnsmasq-base")
+}
+
+fn uid_helper() -> Check {
+    tool("newuidmap", "newuidmap", "ordinary users need it to build", "apt-get install uidmap")
+}
+
+fn tool(name: &'static str, program: &str, purpose: &str, help: &str) -> Check {
+    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
+    match path.split(':').map(|folder| Path::new(folder).join(program)).find(|path| path.exists()) {
+        Some(path) => check(name, Verdict::Ok, path.display().to_string(), None),
+        None => check(name, Verdict::Warn, format!("not installed; {purpose}"), Some(help)),
+    }
+}

@@ -1,0 +1,216 @@
+//! The gate: an image folder against its manifest, its exact arguments, the VMM and the host, before anything starts.
+//!
+//! In: a folder, its manifest, what it would be booted with. Out: findings, and the very files that were checked, open.
+//! `verify` and `launch` call the same function. Uses `manifest`, `image`, `network`, `boot`, `findings`.
+
+use crate::boot::KernelArgs;
+use crate::findings::{Evidence, Finding, Origin, RuleDoc, Severity};
+use crate::image::{self, View, verity};
+use crate::manifest::{self, Manifest};
+use crate::network::{self, Contract, Evaluation, HostFacts, Initrd, Inputs, VmmFacts};
+use crate::values::Sha256;
+use rustix::fs::{Mode, OFlags};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+/// The largest manifest that is read: 16 MiB.
+const MAX_MANIFEST: u64 = 16 << 20;
+
+/// Why the gate could not come to a verdict.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file of the folder cannot be opened or read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// The manifest is not one.
+    #[error("{} is not a manifest that this version reads: {why}", path.display())]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// The manifest names a file outside its folder.
+    #[error("the manifest names `{0}`, which is not a plain file name")]
+    Name(String),
+    /// The image cannot be read.
+    #[error(transparent)]
+    Image(#[from] image::Error),
+}
+
+/// What an image would be booted with.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// The exact arguments: the manifest's, parameters, appended ones, and what the VMM adds.
+    pub args: KernelArgs,
+    /// The virtual machine.
+    pub vmm: VmmFacts,
+    /// The host side, where one is known.
+    pub host: Option<HostFacts>,
+    /// The address somebody will call the guest at.
+    pub expect: Option<IpAddr>,
+    /// Rules let through, each with its reason; digests are never let through.
+    pub allow: BTreeMap<String, String>,
+}
+
+/// What the gate found, and the files it found it in.
+#[derive(Debug)]
+pub struct Verdict {
+    /// What is wrong, refusals first.
+    pub findings: Vec<Finding>,
+    /// The network, stage by stage.
+    pub network: Evaluation,
+    /// The checked files, open for reading: boot these and no others.
+    pub files: Files,
+}
+
+/// The files of an image folder, open for reading.
+#[derive(Debug)]
+pub struct Files {
+    /// The root filesystem.
+    pub image: File,
+    /// The bzImage.
+    pub vmlinuz: File,
+    /// The ELF kernel.
+    pub vmlinux: File,
+    /// The initrd.
+    pub initrd: File,
+}
+
+impl Verdict {
+    /// Whether the image must not be booted so.
+    pub fn refuses(&self) -> bool {
+        self.findings.iter().any(Finding::refuses)
+    }
+}
+
+const CHANGED: RuleDoc = RuleDoc {
+    id: "IMG-001",
+    slug: "file-changed",
+    severity: Severity::Error,
+    title: "A file of the image folder is not the one its manifest records.",
+    text: "Its size or its fs-verity digest differs: it was changed, damaged or replaced after the build, so nothing that \
+           the manifest says about it can be relied on. It cannot be let through.\n\n# Fix\nBuild the image again: \
+           `goldsmith build`.",
+};
+
+/// The gate's own rules.
+pub const RULES: &[RuleDoc] = &[CHANGED];
+
+/// The documentation of every rule that may appear in a verdict.
+pub fn rules() -> Vec<RuleDoc> {
+    RULES.iter().copied().chain(network::rules()).collect()
+}
+
+/// Reads the manifest of an image folder.
+pub fn manifest(folder: &Path) -> Result<Manifest, Error> {
+    let path = folder.join("manifest.json");
+    let mut bytes = Vec::new();
+    let file = open(&path)?;
+    file.take(MAX_MANIFEST + 1).read_to_end(&mut bytes).map_err(|cause| Error::Read { path: path.clone(), cause })?;
+    if bytes.len() as u64 > MAX_MANIFEST {
+        return Err(Error::Manifest { path, why: format!("it has more than {MAX_MANIFEST} bytes") });
+    }
+    let manifest: Manifest = serde_json::from_slice(&bytes)
+        .map_err(|error| Error::Manifest { path: path.clone(), why: error.to_string() })?;
+    if manifest.schema != manifest::SCHEMA {
+        return Err(Error::Manifest { path, why: format!("its schema is `{}`", manifest.schema) });
+    }
+    Ok(manifest)
+}
+
+/// Checks the folder's files against the manifest, then recomputes the network from the image's own files.
+pub fn check(folder: &Path, manifest: &Manifest, request: &Request) -> Result<Verdict, Error> {
+    let mut findings = Vec::new();
+    let image = &manifest.image;
+    let root = manifest::File { file: image.file.clone(), size: image.size, digest: image.digest };
+    let mut checked = |recorded: &manifest::File| checked(folder, recorded, &mut findings);
+    let files = Files {
+        image: checked(&root)?,
+        vmlinuz: checked(&manifest.kernel.vmlinuz)?,
+        vmlinux: checked(&manifest.kernel.vmlinux)?,
+        initrd: checked(&manifest.initrd)?,
+    };
+    let path = folder.join(&image.file);
+    let clone = files.image.try_clone().map_err(|cause| Error::Read { path: path.clone(), cause })?;
+    let view = View::open(clone, &path)?;
+    let inputs = Inputs {
+        snapshot: network::capture(&path.display().to_string(), &view)?,
+        args: request.args.clone(),
+        kernel: manifest.kernel.facts,
+        initrd: Initrd::Goldsmith,
+        vmm: request.vmm.clone(),
+        host: request.host.clone(),
+        contract: Some(Contract::from(&manifest.network)),
+        expect: request.expect,
+    };
+    let network = network::evaluate(&inputs);
+    findings.extend(network.findings.iter().cloned());
+    let waivers: BTreeMap<_, _> = manifest.waivers.iter().chain(&request.allow).collect();
+    waive(&mut findings, &waivers);
+    Ok(Verdict { findings, network, files })
+}
+
+/// Marks what is let through, with the reason.
+fn waive(findings: &mut [Finding], waivers: &BTreeMap<&String, &String>) {
+    for finding in findings.iter_mut().filter(|finding| finding.rule != CHANGED.id) {
+        finding.waived = waivers.get(&finding.rule.to_owned()).map(|reason| (*reason).clone());
+    }
+}
+
+/// Opens a file of the folder and compares it with what the manifest records.
+fn checked(folder: &Path, recorded: &manifest::File, findings: &mut Vec<Finding>) -> Result<File, Error> {
+    if recorded.file.is_empty() || recorded.file.contains(['/', '\0']) || matches!(recorded.file.as_str(), "." | "..") {
+        return Err(Error::Name(recorded.file.clone()));
+    }
+    let path = folder.join(&recorded.file);
+    let file = open(&path)?;
+    let fail = |cause| Error::Read { path: path.clone(), cause };
+    let size = file.metadata().map_err(fail)?.len();
+    if size != recorded.size {
+        findings.push(changed(&path, &format!("{} bytes", recorded.size), &format!("{size} bytes")));
+        return Ok(file);
+    }
+    let digest: Sha256 = verity::digest(&file).map_err(fail)?;
+    if digest != recorded.digest {
+        findings.push(changed(&path, &format!("sha256 {}", recorded.digest), &format!("sha256 {digest}")));
+    }
+    Ok(file)
+}
+
+fn changed(path: &Path, recorded: &str, found: &str) -> Finding {
+    let name = path.display().to_string();
+    let evidence = Evidence {
+        origin: Origin::File(name.clone()),
+        line: 1,
+        column: 1,
+        text: found.to_owned(),
+        length: found.chars().count().max(1),
+        label: "is what is there".to_owned(),
+    };
+    Finding::new(
+        CHANGED.id,
+        CHANGED.severity,
+        format!("{name} is not the file that was built: {found}, the manifest says {recorded}"),
+    )
+    .at(evidence)
+    .help("build the image again: `goldsmith build`")
+}
+
+/// Opens a regular file; a FIFO or device is refused, not waited for.
+fn open(path: &Path) -> Result<File, Error> {
+    let fail = |cause| Error::Read { path: path.to_owned(), cause };
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| fail(errno.into()))?);
+    let kind = file.metadata().map_err(fail)?.file_type();
+    if kind.is_file() { Ok(file) } else { Err(fail(std::io::Error::other("it is not a regular file"))) }
+}

@@ -1,0 +1,101 @@
+//! The recipe's own part of an image: kernel modules, users, overlays, artifacts, network, units, commands, hygiene.
+
+use super::Error;
+use crate::install;
+use crate::manifest::ArtifactFile;
+use crate::network::{NetworkMode, NetworkSpec, netplan};
+use crate::progress::Observer;
+use crate::recipe::{Artifact, Recipe};
+use crate::store::Store;
+use crate::tree::{self, Content, Node, NodeKind, Tree};
+use crate::values::{Hasher, Sha256};
+
+/// Where the guest's network is declared.
+const NETPLAN: &str = "/etc/netplan/01-netcfg.yaml";
+
+/// What customising leaves for the manifest.
+pub(super) struct Customized {
+    pub tree: Tree,
+    pub overlays: Sha256,
+    pub artifacts: Vec<ArtifactFile>,
+}
+
+/// Turns a base tree into the recipe's image.
+pub(super) fn customize(
+    mut tree: Tree,
+    modules: &Tree,
+    recipe: &Recipe,
+    epoch: i64,
+    store: &Store,
+    observer: &dyn Observer,
+) -> Result<Customized, Error> {
+    let fail = |what: &str| {
+        let what = what.to_owned();
+        move |cause: tree::Error| Error::Tree { what, cause }
+    };
+    for (path, node) in modules.iter().filter(|(path, _)| path.as_str() != "/") {
+        if tree.get(path).is_none() {
+            tree.insert(path, node.clone()).map_err(fail("the kernel's modules"))?;
+        }
+    }
+    tree::users(&mut tree, &recipe.users, epoch).map_err(fail("`users`"))?;
+    let mut overlays = Hasher::default();
+    for folder in &recipe.overlays {
+        let digest =
+            tree::overlay(&mut tree, folder, epoch).map_err(fail(&format!("the overlay {}", folder.display())))?;
+        overlays.update(&digest.0);
+    }
+    let artifacts =
+        recipe.artifacts.iter().map(|artifact| ship(&mut tree, artifact, epoch)).collect::<Result<_, _>>()?;
+    identity(&mut tree, recipe, epoch).map_err(fail("`network` and `hostname`"))?;
+    tree::units(&mut tree, &recipe.units, epoch).map_err(fail("`units`"))?;
+    let mut tree = install::run(tree, &recipe.run, epoch, store, observer)?;
+    tree::hygiene(&mut tree, epoch).map_err(fail("hygiene"))?;
+    Ok(Customized { tree, overlays: overlays.finish(), artifacts })
+}
+
+/// The network, the host name, and nothing of the build machine's.
+fn identity(tree: &mut Tree, recipe: &Recipe, epoch: i64) -> Result<(), tree::Error> {
+    tree.insert_file(NETPLAN, 0o600, epoch, netplan::render(&recipe.network).as_str())?;
+    let name = recipe.hostname.as_deref().unwrap_or_default();
+    let line = if name.is_empty() { String::new() } else { format!("{name}\n") };
+    tree.insert_file("/etc/hostname", 0o644, epoch, line.as_str())?;
+    let hosts =
+        format!("127.0.0.1 localhost {name}").trim_end().to_owned() + "\n::1 localhost ip6-localhost ip6-loopback\n";
+    tree.insert_file("/etc/hosts", 0o644, epoch, hosts.as_str())?;
+    resolver(tree, &recipe.network, epoch)
+}
+
+/// `/etc/resolv.conf`: a link to systemd-resolved's stub where that is installed, else a real file.
+fn resolver(tree: &mut Tree, network: &NetworkSpec, epoch: i64) -> Result<(), tree::Error> {
+    const PATH: &str = "/etc/resolv.conf";
+    tree.remove(&PATH.parse()?);
+    if tree.resolve(&"/usr/lib/systemd/systemd-resolved".parse()?).is_some() {
+        return tree.insert_link(PATH, "../run/systemd/resolve/stub-resolv.conf", epoch);
+    }
+    let servers = match &network.mode {
+        NetworkMode::Static { dns, .. } => dns.as_slice(),
+        NetworkMode::Dhcp => &[],
+    };
+    let text: String = servers.iter().map(|server| format!("nameserver {server}\n")).collect();
+    tree.insert_file(PATH, 0o644, epoch, text.as_str())
+}
+
+fn ship(tree: &mut Tree, artifact: &Artifact, epoch: i64) -> Result<ArtifactFile, Error> {
+    let bytes = std::fs::read(&artifact.source).map_err(|cause| match cause.kind() {
+        std::io::ErrorKind::NotFound => Error::Artifact { path: artifact.source.clone(), hint: artifact.hint.clone() },
+        _ => Error::Folder { path: artifact.source.clone(), cause },
+    })?;
+    let sha256 = Sha256::of(&bytes);
+    let fail = |cause| Error::Tree { what: format!("the artifact {}", artifact.path), cause };
+    let (uid, gid) = tree::owner(tree, &artifact.owner, &artifact.group).map_err(fail)?;
+    let mut node = Node::new(NodeKind::File(Content::Bytes(bytes.into())), artifact.mode, epoch);
+    (node.meta.uid, node.meta.gid) = (uid, gid);
+    let path = tree.insert(&artifact.path, node).map_err(fail)?;
+    Ok(ArtifactFile {
+        path,
+        sha256,
+        mode: format!("{:04o}", artifact.mode),
+        owner: format!("{}:{}", artifact.owner, artifact.group),
+    })
+}

@@ -1,0 +1,225 @@
+//! Recipe → finished image folder: runs the stages in order, writes beside the final name, renames when whole.
+//! Uses every room but `gate` and `launch`.
+
+mod contract;
+mod customize;
+mod error;
+mod kernel;
+mod log;
+mod staging;
+mod write;
+
+pub use error::Error;
+
+use crate::debian::{self, Lock, Role};
+use crate::findings::{Evidence, Finding, Origin, Severity};
+use crate::image;
+use crate::install;
+use crate::progress::{Event, Observer};
+use crate::recipe::{self, Recipe};
+use crate::store::Store;
+use crate::values::{ByteSize, Sha256};
+use log::Log;
+use staging::Staging;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use write::{Parts, timed};
+
+/// What to build, and how strictly.
+#[derive(Debug, Clone)]
+pub struct BuildOptions {
+    /// The recipe file.
+    pub recipe: PathBuf,
+    /// Values of the recipe's parameters.
+    pub set: Vec<(String, String)>,
+    /// The folder that holds image folders.
+    pub output: PathBuf,
+    /// A missing or stale lock is an error instead of being resolved anew.
+    pub locked: bool,
+    /// Never touch the network.
+    pub offline: bool,
+}
+
+/// What was built.
+#[derive(Debug, Clone)]
+pub struct BuildReport {
+    /// The image folder.
+    pub folder: PathBuf,
+    /// The recipe's name.
+    pub name: String,
+    /// Packages installed in the root filesystem.
+    pub packages: usize,
+    /// Bytes of file contents in the root filesystem.
+    pub content: u64,
+    /// Apparent bytes of the image.
+    pub size: u64,
+    /// Bytes of the initrd.
+    pub initrd: u64,
+}
+
+/// Builds one image folder, `OUTPUT/NAME`.
+pub fn build(options: &BuildOptions, observer: &dyn Observer) -> Result<BuildReport, Error> {
+    let recipe = recipe::load(&options.recipe, &options.set).map_err(Error::Recipe)?;
+    let staging = begin(&options.output, &recipe.name, observer)?;
+    let mut report = build_into(&staging, &recipe, options, observer)?;
+    report.folder = publish(staging, &options.output, &recipe.name)?;
+    Ok(report)
+}
+
+/// Builds twice, the second time from packages anew, and compares the results. Publishes the image when they are the
+/// same; otherwise names the first path that differs.
+pub fn check(options: &BuildOptions, observer: &dyn Observer) -> Result<BuildReport, Error> {
+    let recipe = recipe::load(&options.recipe, &options.set).map_err(Error::Recipe)?;
+    let first = begin(&options.output, &recipe.name, observer)?;
+    let mut report = build_into(&first, &recipe, options, observer)?;
+    let again = format!("{}.again", recipe.name);
+    let second = begin(&options.output, &again, observer)?;
+    let store = Store::open()?;
+    if let Some(lock) = Lock::read(&Lock::path_for(&recipe))? {
+        let packages = debian::fetch(&lock, &store, true, &crate::progress::Silent)?;
+        install::forget(&lock, &packages, &store)?;
+    }
+    observer.event(Event::Note("building a second time, from the packages".to_owned()));
+    build_into(&second, &recipe, options, observer)?;
+    for name in ["rootfs.ext4", "vmlinuz", "vmlinux", "initrd.img", "manifest.json", "sbom.spdx.json"] {
+        compare(&first.path(name), &second.path(name), name)?;
+    }
+    drop(second);
+    report.folder = publish(first, &options.output, &recipe.name)?;
+    Ok(report)
+}
+
+/// Resolves a recipe's packages and writes the lock beside it, whatever was there.
+pub fn lock(recipe: &Path, set: &[(String, String)], observer: &dyn Observer) -> Result<(PathBuf, Lock), Error> {
+    let recipe = recipe::load(recipe, set).map_err(Error::Recipe)?;
+    let lock = debian::resolve(&recipe, &Store::open()?, observer)?;
+    let path = Lock::path_for(&recipe);
+    lock.write(&path)?;
+    Ok((path, lock))
+}
+
+/// Everything that is wrong with a recipe and its lock, without fetching or building.
+pub fn examine(path: &Path, set: &[(String, String)]) -> Vec<Finding> {
+    let recipe = match recipe::load(path, set) {
+        Ok(recipe) => recipe,
+        Err(findings) => return findings,
+    };
+    let lock = Lock::path_for(&recipe);
+    let shown = path.with_file_name(lock.file_name().unwrap_or_default());
+    let problem = match Lock::read(&lock) {
+        Ok(Some(lock)) if lock.recipe == recipe.packages_digest || !set.is_empty() => return Vec::new(),
+        Ok(Some(_)) => format!("{} belongs to other packages than the recipe asks for", shown.display()),
+        Ok(None) => format!("{} is missing", shown.display()),
+        Err(error) => {
+            let mut message = error.to_string();
+            let mut cause = std::error::Error::source(&error);
+            while let Some(error) = cause {
+                message += &format!(": {error}");
+                cause = error.source();
+            }
+            message
+        }
+    };
+    let place = Evidence {
+        origin: Origin::File(path.display().to_string()),
+        line: 1,
+        column: 1,
+        text: String::new(),
+        length: 1,
+        label: String::new(),
+    };
+    let help = format!("goldsmith lock {}", path.display());
+    vec![Finding::new(recipe::STALE_LOCK, Severity::Warning, problem).at(place).help(help)]
+}
+
+fn compare(first: &Path, second: &Path, name: &str) -> Result<(), Error> {
+    let open = |path: &Path| File::open(path).map_err(|cause| Error::Folder { path: path.into(), cause });
+    let Some(offset) = image::first_difference(&open(first)?, &open(second)?)? else { return Ok(()) };
+    let mut what = format!("{name} at byte {offset}");
+    if name == "rootfs.ext4" {
+        let inventory = |path: &Path| image::of_image(open(path)?, path).map_err(Error::from);
+        let differences = image::diff(&inventory(first)?, &inventory(second)?);
+        if let Some(difference) = differences.first() {
+            what += &format!("\n  {difference}");
+        }
+    }
+    Err(Error::NotReproducible { what })
+}
+
+fn begin(output: &Path, name: &str, observer: &dyn Observer) -> Result<Staging, Error> {
+    let waiting = || observer.event(Event::Note(format!("another build of {name} is running; waiting for it")));
+    Staging::begin(output, name, waiting).map_err(|cause| Error::Folder { path: output.join(name), cause })
+}
+
+fn publish(staging: Staging, output: &Path, name: &str) -> Result<PathBuf, Error> {
+    staging.publish().map_err(|cause| Error::Folder { path: output.join(name), cause })
+}
+
+fn build_into(
+    staging: &Staging,
+    recipe: &Recipe,
+    options: &BuildOptions,
+    observer: &dyn Observer,
+) -> Result<BuildReport, Error> {
+    let path = staging.path("build.log");
+    let log = Log::create(&path, observer).map_err(|cause| Error::Folder { path, cause })?;
+    let observer: &dyn Observer = &log;
+    let store = Store::open()?;
+    let lock = current_lock(recipe, options, &store, observer)?;
+    let packages = debian::fetch(&lock, &store, options.offline, observer)?;
+    let base = install::base(&lock, &packages, &store, observer)?;
+    let kernel = timed("kernel", observer, || {
+        let kernel = kernel::kernel(&lock, &packages, &store, observer)?;
+        Ok((format!("Linux {}", kernel.release), kernel))
+    })?;
+    let custom = timed("customize", observer, || {
+        let custom = customize::customize(base, &kernel.modules, recipe, lock.epoch, &store, observer)?;
+        let used = ByteSize(custom.tree.content_size());
+        match recipe.size_budget {
+            Some(budget) if used > budget => Err(Error::Budget { used, budget }),
+            _ => Ok((format!("{} files and folders, {used}", custom.tree.len()), custom)),
+        }
+    })?;
+    let lock_digest = Sha256::of(lock.render(&Lock::path_for(recipe)).as_bytes());
+    let network = contract::contract(&custom.tree, kernel.facts, recipe, observer)?;
+    let parts =
+        Parts { recipe, lock: &lock, lock_digest, packages: &packages, kernel: &kernel, custom: &custom, network };
+    let sizes = write::write(&parts, staging, observer)?;
+    Ok(BuildReport {
+        folder: PathBuf::new(),
+        name: recipe.name.clone(),
+        packages: lock.of_role(Role::Rootfs).count(),
+        content: sizes.content,
+        size: recipe.image.size.0,
+        initrd: sizes.initrd,
+    })
+}
+
+/// The recipe's lock. A missing or stale one is resolved and written, unless that is forbidden. With parameters
+/// that change the packages, today's closure is used and the lock of the defaults stays as it is.
+fn current_lock(
+    recipe: &Recipe,
+    options: &BuildOptions,
+    store: &Store,
+    observer: &dyn Observer,
+) -> Result<Lock, Error> {
+    let path = Lock::path_for(recipe);
+    let found = Lock::read(&path)?;
+    let state = match found {
+        Some(lock) if lock.recipe == recipe.packages_digest => return Ok(lock),
+        Some(_) => "stale",
+        None => "missing",
+    };
+    if options.locked {
+        return Err(Error::Lock { lock: path, state, recipe: options.recipe.clone() });
+    }
+    if options.offline {
+        return Err(debian::Error::Offline(format!("resolving packages ({} is {state})", path.display())).into());
+    }
+    let lock = debian::resolve(recipe, store, observer)?;
+    if options.set.is_empty() || state == "missing" {
+        lock.write(&path)?;
+        observer.event(Event::Note(format!("wrote {}", path.display())));
+    }
+    Ok(lock)
+}
