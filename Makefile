@@ -1,0 +1,51 @@
+# The front door. `make help` lists the targets.
+
+CARGO ?= cargo
+GOLDSMITH = target/release/goldsmith
+AGENT = target/guest/oauth-agent
+
+.DEFAULT_GOAL := help
+.PHONY: help image demo test test-desktop bench lint tool agent lock doc clean
+
+help: ## Lists the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+image: tool agent ## Builds images/desktop from recipes/desktop.yaml
+	@$(GOLDSMITH) build recipes/desktop.yaml
+
+demo: ## Boots the desktop image (built if needed) and prints the address of its web page
+	@scripts/need build boot
+	@test -e images/desktop/manifest.json || $(MAKE) --no-print-directory image
+	@$(GOLDSMITH) launch images/desktop
+
+test: agent ## Runs the whole test suite
+	@scripts/need build boot test
+	@$(CARGO) test --workspace
+
+bench: tool agent ## Compares speed with mmdebstrap, mke2fs, dd and sha256sum in one run
+	@scripts/need build bench
+	@benches/run
+
+lint: ## Checks formatting, lints, shell scripts and the licences of dependencies
+	@$(CARGO) fmt --all --check
+	@$(CARGO) clippy --workspace --all-targets -- -D warnings
+	@command -v shellcheck >/dev/null || { echo "shellcheck is missing: apt-get install shellcheck"; exit 1; }
+	@shellcheck scripts/* benches/run .ci/run
+	@command -v cargo-deny >/dev/null || { echo "cargo-deny is missing: cargo install --locked cargo-deny"; exit 1; }
+	@$(CARGO) deny --log-level error check bans licenses sources
+
+lock: tool ## Resolves the packages of all recipes anew and rewrites their locks
+	@for recipe in recipes/*.yaml; do $(GOLDSMITH) lock $$recipe; done
+
+tool:
+	@scripts/need build
+	@$(CARGO) build --release --quiet
+
+agent: $(AGENT)
+
+$(AGENT): Cargo.lock Cargo.toml agent/Cargo.toml $(shell find agent/src -name '*.rs')
+	@scripts/need build
+	@scripts/build-agent $@
+
+clean: ## Deletes what was built (not the package cache: goldsmith clean)
+	rm -rf images/*/ target

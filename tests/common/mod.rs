@@ -1,0 +1,91 @@
+//! What integration tests share: required programs, the binary under test, an image that is really built, a network
+//! of the test's own.
+#![allow(dead_code, missing_docs)]
+
+pub mod lab;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+/// Fails with the line to type when a program is missing. A skipped test is not a passed test.
+pub fn need(program: &str, install: &str) {
+    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
+    let found = path.split(':').any(|folder| Path::new(folder).join(program).exists());
+    assert!(found, "this test needs `{program}`: type `{install}`");
+}
+
+/// Fails unless the test runs as root: it makes network namespaces and bridges.
+pub fn need_root() {
+    assert!(rustix::process::geteuid().is_root(), "this test makes network namespaces: run `sudo -E make test`");
+}
+
+/// The binary under test, with a cache that all tests share.
+pub fn goldsmith() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_goldsmith"));
+    command.env("GOLDSMITH_CACHE", cache()).env("NO_COLOR", "1");
+    command
+}
+
+/// The tests' package and layer cache; survives between runs.
+pub fn cache() -> PathBuf {
+    std::env::var_os("GOLDSMITH_TEST_CACHE")
+        .map_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"), PathBuf::from)
+}
+
+/// Runs a command, asserting that it succeeds; its output is shown when it does not.
+#[track_caller]
+pub fn succeed(command: &mut Command) -> Output {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
+
+/// The repository.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A copy of the shipped recipes whose locks are resolved today: tests must stay green when an old version has
+/// left the mirror, and they must not touch the committed locks.
+pub fn recipes() -> &'static Path {
+    static COPY: OnceLock<PathBuf> = OnceLock::new();
+    COPY.get_or_init(|| {
+        let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("recipes-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&copy);
+        for folder in ["recipes", "overlays"] {
+            copy_folder(&repository().join(folder), &copy.join(folder));
+        }
+        let agent = repository().join("target/guest/oauth-agent");
+        assert!(agent.exists(), "this test needs target/guest/oauth-agent: type `make agent`");
+        std::fs::create_dir_all(copy.join("target/guest")).unwrap();
+        std::fs::copy(agent, copy.join("target/guest/oauth-agent")).unwrap();
+        for entry in std::fs::read_dir(copy.join("recipes")).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "lock") {
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+        copy
+    })
+}
+
+/// Builds a shipped recipe and returns its image folder. Only the first build of a recipe takes seconds.
+pub fn image(recipe: &str) -> PathBuf {
+    let images = recipes().join("images");
+    succeed(
+        goldsmith().arg("build").arg(recipes().join(format!("recipes/{recipe}.yaml"))).arg("--output").arg(&images),
+    );
+    images.join(recipe)
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    succeed(Command::new("mkdir").arg("-p").arg(to));
+    succeed(Command::new("cp").arg("-a").arg(from.join(".")).arg(to));
+}
