@@ -4,12 +4,12 @@ use super::check::{duration, probe};
 use super::rules::{BAD_VALUE, BOOT_ADDRESS, DUPLICATE, ESCAPES, MISSING_FILE, MISSING_KEY, NETWORK, PROBE};
 use super::source::{Item, Place, Report};
 use super::{
-    Architecture, Archive, Artifact, BootParameter, Distribution, ImageSpec, ParameterKind, Probe, ProbeCheck, Recipe,
-    Units, User, Waiver, kind,
+    Architecture, Archive, Artifact, BootParameter, Distribution, ImageSpec, Probe, ProbeCheck, Recipe, Units, User,
+    Waiver,
 };
 use crate::boot::KernelArgs;
 use crate::network::{Cidr, KernelIp, NetworkMode, NetworkSpec};
-use crate::values::{ByteSize, GuestPath, Sha256};
+use crate::values::{ByteSize, GuestPath, ParameterKind, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -252,7 +252,7 @@ fn boot_parameters(item: &Item, report: &mut Report) -> BTreeMap<String, BootPar
     let mut parameters = BTreeMap::new();
     for entry in item.get("parameters").map(Item::entries).unwrap_or_default() {
         let item = &entry.item;
-        let kind = item.text_of("type").and_then(kind).unwrap_or(ParameterKind::String);
+        let kind = item.text_of("type").and_then(ParameterKind::from_name).unwrap_or(ParameterKind::String);
         let default = item.text_of("default").map(str::to_owned);
         if let (Some(value), Some(place)) = (&default, item.get("default").map(|item| item.place))
             && let Err(problem) = kind.accepts(value)
