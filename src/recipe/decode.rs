@@ -148,7 +148,7 @@ fn distribution(item: &Item, report: &mut Report) -> Distribution {
 
 fn image(item: &Item, name: &str, report: &mut Report) -> ImageSpec {
     let size = item.text_of("size").and_then(|text| text.parse().ok()).unwrap_or(ByteSize(0));
-    if let Some(place) = item.get("size").filter(|_| size.0 % (1 << 20) != 0).map(|item| item.place) {
+    if let Some(place) = item.get("size").filter(|_| !size.0.is_multiple_of(1 << 20)).map(|item| item.place) {
         report.error(BAD_VALUE, place, "the image's size is not a multiple of 1M", "not whole megabytes", None);
     }
     let label = item.text_of("label").map_or_else(|| name.chars().take(16).collect(), str::to_owned);

@@ -242,7 +242,7 @@ fn substitute(text: &str, place: Place, values: &Values, report: &mut Report) ->
         match values.get(name) {
             Some((_, value)) => result += value,
             None => {
-                report.error(PARAMETER, place, format!("the parameter `{name}` is not declared"), "used here", None)
+                report.error(PARAMETER, place, format!("the parameter `{name}` is not declared"), "used here", None);
             }
         }
         rest = tail;

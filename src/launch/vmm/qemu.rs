@@ -66,7 +66,7 @@ impl Qemu {
         let mut inherited = Vec::new();
         let arguments = arguments(machine, &mut inherited).map_err(io("pass files to QEMU"))?;
         let command = format!("{PROGRAM} {}", arguments.join(" "));
-        let inherited: Vec<RawFd> = inherited.iter().map(|fd| fd.as_raw_fd()).collect();
+        let inherited: Vec<RawFd> = inherited.iter().map(rustix::fd::AsRawFd::as_raw_fd).collect();
         let log = machine.folder.join(file::VMM);
         let process = duct::cmd(PROGRAM, arguments)
             .dir(machine.folder)
