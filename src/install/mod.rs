@@ -5,6 +5,7 @@
 //! fraction of the time. Uses `debian`, `sandbox`, `store`, `tree`.
 
 mod database;
+mod fonts;
 mod layer;
 mod plan;
 mod root;
@@ -32,7 +33,7 @@ use std::time::Instant;
 use unpack::Ledger;
 
 /// Changes whenever the same packages would give another layer.
-const FORMAT: &str = "base 2";
+const FORMAT: &str = "base 3";
 
 /// Why packages could not be installed.
 #[derive(Debug, thiserror::Error)]
@@ -187,6 +188,7 @@ fn make(lock: &Lock, wanted: &[&FetchedPackage], work: &Path, observer: &dyn Obs
         }
     }
     build.configure()?;
+    fonts::cache(&build.root, lock.epoch, observer)?;
     build.root.remove(POLICY)?;
     layer::save(work, lock.epoch)
 }
