@@ -185,7 +185,7 @@ fn tail(rest: &str) -> Result<Vec<IpAddr>, Rejected> {
     match second {
         None | Some("") => {}
         Some(second) => {
-            servers.push(IpAddr::V4(second.parse().map_err(|_| rejected(second, "one name server is expected"))?))
+            servers.push(IpAddr::V4(second.parse().map_err(|_| rejected(second, "one name server is expected"))?));
         }
     }
     Ok(servers)

@@ -43,7 +43,7 @@ pub(super) fn activation(snapshot: &Snapshot, args: &KernelArgs, unit: &str, wan
     if let Some(arg) = args.iter().find(|arg| arg.key() == "systemd.wants" && arg.value() == Some(unit)) {
         return on(format!("`{}`", arg.text));
     }
-    for (path, _) in &snapshot.nodes {
+    for path in snapshot.nodes.keys() {
         let path = path.as_str();
         let wanted = path.ends_with(&format!(".wants/{unit}")) || path.ends_with(&format!(".requires/{unit}"));
         if wanted {
@@ -120,7 +120,7 @@ pub(super) fn ifupdown(snapshot: &Snapshot) -> Vec<Stanza> {
             let words: Vec<&str> = line.split_whitespace().collect();
             match words.as_slice() {
                 ["auto" | "allow-auto" | "allow-hotplug", names @ ..] => {
-                    automatic.extend(names.iter().map(|name| (*name).to_owned()))
+                    automatic.extend(names.iter().map(|name| (*name).to_owned()));
                 }
                 ["iface", name, "inet", method, ..] => stanzas.push(Stanza {
                     interface: (*name).to_owned(),

@@ -136,7 +136,7 @@ impl<'i> Model<'i> {
             for said in &ip {
                 match ip_argument::generator(&said.value) {
                     Ok(Some((interface, config))) => {
-                        files.push(generated(&interface, config, &said.place, systemd_version(snapshot)))
+                        files.push(generated(&interface, config, &said.place, systemd_version(snapshot)));
                     }
                     Ok(None) => unknowns.push(format!("`ip={}` has an IPv6 form, which is not modelled", said.value)),
                     Err(error) => rejected.push((said.place.clone(), error)),

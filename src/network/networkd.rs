@@ -332,7 +332,7 @@ impl NetworkFile {
                     config.dns.extend(value.split_whitespace().filter_map(|server| server.parse::<IpAddr>().ok()));
                 }
                 ("Network", "KeepConfiguration") => {
-                    config.keeps_foreign = matches!(value.as_str(), "yes" | "static" | "true" | "1")
+                    config.keeps_foreign = matches!(value.as_str(), "yes" | "static" | "true" | "1");
                 }
                 ("DHCP" | "DHCPv4", "ClientIdentifier") => config.identifier_mac = value == "mac",
                 ("Link", "Unmanaged") => config.unmanaged = matches!(value.as_str(), "yes" | "true" | "on" | "1"),
