@@ -62,7 +62,7 @@ impl Drop for Running {
 fn screen(place: &str) -> (u16, u16, Vec<u8>) {
     let mut stream = TcpStream::connect(place).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    let mut take = |stream: &mut TcpStream, count: usize| {
+    let take = |stream: &mut TcpStream, count: usize| {
         let mut bytes = vec![0; count];
         stream.read_exact(&mut bytes).unwrap();
         bytes
