@@ -11,8 +11,11 @@ pub mod inspect;
 mod inspect_net;
 pub mod launch;
 pub mod lock;
+pub mod logs;
 pub mod man;
+pub mod ps;
 pub mod schema;
+pub mod stop;
 pub mod terminal;
 pub mod verify;
 
@@ -35,6 +38,9 @@ enum Verb {
     Build(build::Args),
     Verify(verify::Args),
     Launch(launch::Args),
+    Ps(ps::Args),
+    Logs(logs::Args),
+    Stop(stop::Args),
     Inspect(inspect::Args),
     Diff(diff::Args),
     Explain(explain::Args),
@@ -53,6 +59,9 @@ pub fn main() -> ExitCode {
         Verb::Build(args) => build::run(args),
         Verb::Verify(args) => verify::run(args),
         Verb::Launch(args) => launch::run(args),
+        Verb::Ps(args) => ps::run(args),
+        Verb::Logs(args) => logs::run(args),
+        Verb::Stop(args) => stop::run(args),
         Verb::Inspect(args) => inspect::run(args),
         Verb::Diff(args) => diff::run(args),
         Verb::Explain(args) => explain::run(args),

@@ -81,7 +81,8 @@ pub fn check(options: &BuildOptions, observer: &dyn Observer) -> Result<BuildRep
     }
     observer.event(Event::Note("building a second time, from the packages".to_owned()));
     build_into(&second, &recipe, options, observer)?;
-    for name in ["rootfs.ext4", "vmlinuz", "vmlinux", "initrd.img", "manifest.json", "sbom.spdx.json"] {
+    for name in ["rootfs.ext4", "vmlinuz", "vmlinux", "initrd.img", "manifest.json", "sbom.spdx.json", "sbom.cdx.json"]
+    {
         compare(&first.path(name), &second.path(name), name)?;
     }
     drop(second);
