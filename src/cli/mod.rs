@@ -24,11 +24,21 @@ use std::process::ExitCode;
 
 /// Compiles recipes into golden VM images and boots them without network surprises.
 #[derive(Parser)]
-#[command(name = "goldsmith", version, propagate_version = true)]
+#[command(name = "goldsmith", version, propagate_version = true, after_help = AFTER)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
 }
+
+const AFTER: &str = "\
+Begin with: goldsmith doctor; goldsmith build recipes/desktop.yaml
+
+Exit status: 0 fine, 1 failed, 2 usage, 3 refused by the gate; 130 after Ctrl-C.
+
+Environment:
+  GOLDSMITH_CACHE    folder of the cache; else $XDG_CACHE_HOME/goldsmith, else ~/.cache/goldsmith
+  GOLDSMITH_TIMEOUT  seconds a mirror may be silent; else 30
+  NO_COLOR           no colours";
 
 /// Every verb is a file of this folder with an `Args` struct (its help text) and `run(args) -> ExitCode`.
 #[derive(Subcommand)]

@@ -49,19 +49,38 @@ fn shape(shape_: &Shape) -> Value {
     }
 }
 
-/// Plain YAML scalars may look like numbers to a validator; the checker takes their text.
+/// Plain YAML scalars may look like numbers to a validator; the checker takes their text. `${NAME}` may stand in for
+/// any value or a part of it.
 fn scalar(form: Form) -> Value {
+    let plain = |pattern: &str| json!({ "type": "string", "pattern": format!("^(?:{pattern})$|\\$\\{{") });
+    let loose = |pattern: &str| {
+        json!({ "type": ["string", "number", "boolean"], "pattern": format!("^(?:{pattern})$|\\$\\{{") })
+    };
+    let typed = |name: &str| json!({ "anyOf": [{ "type": name }, { "type": "string", "pattern": "\\$\\{" }] });
     match form {
-        Form::Boolean => json!({ "type": "boolean" }),
-        Form::Integer => json!({ "type": "integer" }),
-        Form::Text | Form::Mode | Form::Size | Form::Label => json!({ "type": ["string", "number", "boolean"] }),
-        Form::Package => json!({ "type": "string", "pattern": "^[a-z0-9][a-z0-9+.-]+$" }),
-        Form::Name => json!({ "type": "string", "pattern": "^[a-z][a-z0-9-]*$" }),
+        Form::Boolean => typed("boolean"),
+        Form::Integer => typed("integer"),
+        Form::Text => loose("[^\\n]*"),
+        Form::Label => loose(".{1,16}"),
+        Form::Mode => loose("[0-7]{3,5}"),
+        Form::Size => loose("[0-9]+\\s*(?:[KMGT](?:iB)?|B)?"),
+        Form::Duration => plain("[0-9]+(?:ms|s|m)"),
+        Form::Package => plain("[a-z0-9][a-z0-9+.-]+"),
+        Form::Name => plain("[a-z][a-z0-9-]*"),
+        Form::UserName => plain("[a-z_][a-z0-9_-]*"),
+        Form::Owner => plain("[a-z_][a-z0-9_-]*:[a-z_][a-z0-9_-]*"),
+        Form::Interface => plain("[A-Za-z0-9][A-Za-z0-9_.-]{0,14}"),
         Form::Unit => {
-            json!({ "type": "string", "pattern": "\\.(service|socket|target|timer|mount|path|slice|automount)$" })
+            plain("[A-Za-z0-9:_.\\\\@-]+\\.(?:service|socket|target|timer|mount|path|slice|automount)")
         }
-        Form::HttpProbe => json!({ "type": "string", "pattern": "^:[0-9]+/" }),
-        Form::TcpProbe => json!({ "type": "string", "pattern": "^:[0-9]+$" }),
-        _ => json!({ "type": "string" }),
+        Form::GuestPath => plain("/.*"),
+        Form::HostPath => plain(".+"),
+        Form::Url => plain("https?://\\S*[^/\\s]"),
+        Form::Cidr => plain("[0-9.]+/[0-9]{1,2}"),
+        Form::Address => plain("[0-9A-Fa-f:.]+"),
+        Form::Argument => json!({ "type": "string", "minLength": 1 }),
+        Form::HttpProbe => plain(":[0-9]{1,5}/\\S*"),
+        Form::TcpProbe => plain(":[0-9]{1,5}"),
+        Form::Rule => plain("[A-Z][A-Z0-9-]*"),
     }
 }
