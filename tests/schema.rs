@@ -102,7 +102,7 @@ fn the_schema_and_the_decoder_agree_about_every_key_and_type() {
     // Keys of the recipe writer's own.
     let free = |pointer: &str| matches!(pointer, "/parameters" | "/boot/parameters");
     for pointer in &found {
-        let mut check = |what: &str, change: &dyn Fn(&mut Value)| {
+        let check = |what: &str, change: &dyn Fn(&mut Value)| {
             let mut bad = good.clone();
             change(bad.pointer_mut(pointer).unwrap());
             if bad != good {

@@ -53,9 +53,7 @@ fn shape(shape_: &Shape) -> Value {
 /// any value or a part of it.
 fn scalar(form: Form) -> Value {
     let plain = |pattern: &str| json!({ "type": "string", "pattern": format!("^(?:{pattern})$|\\$\\{{") });
-    let loose = |pattern: &str| {
-        json!({ "type": ["string", "number", "boolean"], "pattern": format!("^(?:{pattern})$|\\$\\{{") })
-    };
+    let loose = |pattern: &str| json!({ "type": ["string", "number", "boolean"], "pattern": format!("^(?:{pattern})$|\\$\\{{") });
     let typed = |name: &str| json!({ "anyOf": [{ "type": name }, { "type": "string", "pattern": "\\$\\{" }] });
     match form {
         Form::Boolean => typed("boolean"),
@@ -70,9 +68,7 @@ fn scalar(form: Form) -> Value {
         Form::UserName => plain("[a-z_][a-z0-9_-]*"),
         Form::Owner => plain("[a-z_][a-z0-9_-]*:[a-z_][a-z0-9_-]*"),
         Form::Interface => plain("[A-Za-z0-9][A-Za-z0-9_.-]{0,14}"),
-        Form::Unit => {
-            plain("[A-Za-z0-9:_.\\\\@-]+\\.(?:service|socket|target|timer|mount|path|slice|automount)")
-        }
+        Form::Unit => plain("[A-Za-z0-9:_.\\\\@-]+\\.(?:service|socket|target|timer|mount|path|slice|automount)"),
         Form::GuestPath => plain("/.*"),
         Form::HostPath => plain(".+"),
         Form::Url => plain("https?://\\S*[^/\\s]"),
