@@ -49,7 +49,7 @@ fn succeed_text(command: &mut Command) -> Option<String> {
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let started = Instant::now();
     while !holds() {
-        assert!(started.elapsed() < Duration::from_secs(120), "waited in vain: {what}");
+        assert!(started.elapsed() < Duration::from_secs(240), "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -135,10 +135,12 @@ fn a_guest_that_wants_a_lease_is_refused_where_nobody_serves_dhcp() {
 fn ctrl_c_and_kill_leave_nothing_behind() {
     let (lab, folder) = (Lab::new(Dhcp::Served), image("minimal"));
     let signal = |name: &str| {
-        let process = running(launch(&lab, &folder));
-        wait_until("the guest's kernel speaks", || {
-            std::fs::read_to_string(console(&lab)).is_ok_and(|text| text.contains("Linux version"))
-        });
+        let mut process = running(launch(&lab, &folder));
+        let speaks = || std::fs::read_to_string(console(&lab)).is_ok_and(|text| text.contains("Linux version"));
+        wait_until("the guest's kernel speaks", || speaks() || process.try_wait().unwrap().is_some());
+        if !speaks() {
+            panic!("it ended before the guest spoke: {}", text(&process.wait_with_output().unwrap()));
+        }
         succeed(lab.command("pkill").args([name, "-x", "goldsmith"]));
         process.wait_with_output().unwrap()
     };
