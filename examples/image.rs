@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let tree = capture(Path::new(directory), options.epoch)?;
     let captured = start.elapsed();
     let summary = image::write(&tree, &options, Path::new(dest), &Silent)?;
-    let written = start.elapsed() - captured;
+    let written = start.elapsed().checked_sub(captured).unwrap();
     let start = Instant::now();
     let digest = image::verity::digest(&File::open(dest)?)?;
     println!("capture {captured:?}, write {written:?}, digest {:?}: {digest}", start.elapsed());

@@ -1,6 +1,7 @@
 //! What goldsmith needs of this machine, each need tried rather than looked up. In: nothing. Out: a list of checks.
-//! Uses `sandbox`, `store`.
+//! Uses `launch`, `sandbox`, `store`.
 
+use crate::launch::qemu::{self, PROGRAM as QEMU};
 use crate::sandbox::{self, Way};
 use crate::store::Store;
 use crate::values::ByteSize;
@@ -10,7 +11,6 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 /// How much a need is met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -42,8 +42,6 @@ pub struct Check {
 const SPACE: u64 = 6 << 30;
 /// Where Debian's `debian-archive-keyring` package puts the keys.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-/// How long a virtual machine that is going to fail takes at most.
-const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// Makes every check, in the order in which a build needs them.
 pub fn examine() -> Vec<Check> {
@@ -139,8 +137,6 @@ fn qemu() -> Check {
     }
 }
 
-const QEMU: &str = "qemu-system-x86_64";
-
 /// A device file says little: nested virtualisation may be broken, so a paused machine is started and watched.
 fn kvm() -> Check {
     let slow = "virtual machines are emulated (slow, but they work)";
@@ -156,37 +152,10 @@ fn kvm() -> Check {
         }
         Ok(_) => {}
     }
-    match paused_machine() {
-        Ok(None) => check("kvm", Verdict::Ok, "a virtual machine with the host's processor starts", None),
-        Ok(Some(failure)) => {
-            check("kvm", Verdict::Warn, format!("/dev/kvm is there but does not work: {failure}; {slow}"), None)
-        }
-        Err(error) => check("kvm", Verdict::Warn, format!("cannot be tried without {QEMU}: {error}"), None),
+    match qemu::kvm() {
+        Ok(()) => check("kvm", Verdict::Ok, "a virtual machine with the host's processor starts", None),
+        Err(failure) => check("kvm", Verdict::Warn, format!("it does not work here: {failure}; {slow}"), None),
     }
-}
-
-/// None when a machine survives; else what it died of.
-fn paused_machine() -> io::Result<Option<String>> {
-    let arguments = "-M microvm -accel kvm -cpu host -m 64 -S -nodefaults -no-user-config -display none -monitor none";
-    let mut machine = Command::new(QEMU)
-        .args(arguments.split(' '))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    let started = Instant::now();
-    while started.elapsed() < PATIENCE {
-        if machine.try_wait()?.is_some() {
-            let output = machine.wait_with_output()?;
-            let text = String::from_utf8_lossy(&output.stderr);
-            let last = text.lines().rfind(|line| !line.trim().is_empty());
-            return Ok(Some(last.map_or_else(|| output.status.to_string(), |line| line.trim().to_owned())));
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    machine.kill()?;
-    machine.wait()?;
-    Ok(None)
 }
 
 fn tun() -> Check {

@@ -38,7 +38,7 @@ fn nasty() -> Tree {
     };
     let file = |bytes: Vec<u8>| NodeKind::File(Content::Bytes(bytes.into()));
     for size in [0, 1, 59, 60, 4095, 4096, 4097, 262_143, 262_144, 262_145, 3 * 1024 * 1024 + 5] {
-        put(&format!("/sizes/{size}"), 0o644, file((0..size).map(|byte| (byte % 251) as u8 + 1).collect()));
+        put(&format!("/sizes/{size}"), 0o644, file((0..size).map(|byte: u32| (byte % 251) as u8 + 1).collect()));
     }
     for length in [1, 59, 60, 61, 255, 256, 4094, 4095] {
         put(&format!("/links/{length}"), 0o777, NodeKind::Symlink("abc/".repeat(1024)[..length].to_owned()));

@@ -66,6 +66,15 @@ impl KernelArgs {
     }
 }
 
+impl<'a> IntoIterator for &'a KernelArgs {
+    type Item = &'a KernelArg;
+    type IntoIter = std::slice::Iter<'a, KernelArg>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
 impl fmt::Display for KernelArgs {
     /// The command line, one space between arguments.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

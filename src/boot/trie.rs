@@ -14,10 +14,13 @@ const CHILDREN: u32 = 0x2000_0000;
 /// Keys beyond libkmod's own path buffer can never be asked for; leaving them out bounds the depth.
 const MAX_KEY: usize = 4096;
 
+/// A value and its priority.
+type Ranked = (u32, Vec<u8>);
+
 /// A set of keys, each with values in order of priority.
 #[derive(Default)]
 pub(super) struct Trie {
-    keys: BTreeMap<Vec<u8>, Vec<(u32, Vec<u8>)>>,
+    keys: BTreeMap<Vec<u8>, Vec<Ranked>>,
 }
 
 impl Trie {
@@ -43,7 +46,7 @@ impl Trie {
 }
 
 /// Writes the node of the sorted `keys`, which share their first `depth` bytes; returns its offset and flags.
-fn node(keys: &[(&[u8], &[(u32, Vec<u8>)])], depth: usize, out: &mut Vec<u8>) -> u32 {
+fn node(keys: &[(&[u8], &[Ranked])], depth: usize, out: &mut Vec<u8>) -> u32 {
     let rest = |key: &'_ [u8]| key.get(depth..).unwrap_or_default().to_vec();
     let (first, last) = (keys.first().map(|key| rest(key.0)), keys.last().map(|key| rest(key.0)));
     let (first, last) = (first.unwrap_or_default(), last.unwrap_or_default());

@@ -30,7 +30,7 @@ enum What {
     /// Explain the network: who configures it at each stage, which file wins, what the host must provide.
     ///
     /// Example: goldsmith inspect net images/desktop
-    Net(super::verify::Subject),
+    Net(Box<super::verify::Subject>),
     /// Show what is known of a path; a symbolic link is not followed.
     Stat {
         #[command(flatten)]

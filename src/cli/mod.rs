@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod explain;
 pub mod inspect;
 mod inspect_net;
+pub mod launch;
 pub mod lock;
 pub mod man;
 pub mod schema;
@@ -33,6 +34,7 @@ enum Verb {
     Lock(lock::Args),
     Build(build::Args),
     Verify(verify::Args),
+    Launch(launch::Args),
     Inspect(inspect::Args),
     Diff(diff::Args),
     Explain(explain::Args),
@@ -50,6 +52,7 @@ pub fn main() -> ExitCode {
         Verb::Lock(args) => lock::run(args),
         Verb::Build(args) => build::run(args),
         Verb::Verify(args) => verify::run(args),
+        Verb::Launch(args) => launch::run(args),
         Verb::Inspect(args) => inspect::run(args),
         Verb::Diff(args) => diff::run(args),
         Verb::Explain(args) => explain::run(args),

@@ -176,7 +176,7 @@ impl Subject {
     }
 }
 
-fn allow(text: &str) -> Result<(String, String), String> {
+pub(super) fn allow(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((rule, reason)) if !rule.is_empty() && !reason.trim().is_empty() => {
             Ok((rule.to_owned(), reason.to_owned()))

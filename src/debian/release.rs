@@ -77,7 +77,7 @@ fn parse_date(text: &str) -> Option<i64> {
     let mut words = text.split_once(", ").map_or(text, |(_, rest)| rest).split_whitespace();
     let day: i64 = words.next()?.parse().ok()?;
     let name = words.next()?;
-    let month = MONTHS.iter().position(|month| *month == name)? as i64 + 1;
+    let month = i64::try_from(MONTHS.iter().position(|month| *month == name)?).ok()? + 1;
     let year: i64 = words.next()?.parse().ok()?;
     let mut clock = words.next()?.split(':').map(|part| part.parse::<i64>().ok());
     let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);

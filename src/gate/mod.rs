@@ -3,6 +3,10 @@
 //! In: a folder, its manifest, what it would be booted with. Out: findings, and the very files that were checked, open.
 //! `verify` and `launch` call the same function. Uses `manifest`, `image`, `network`, `boot`, `findings`.
 
+mod arguments;
+
+pub use arguments::{ArgumentError, arguments};
+
 use crate::boot::KernelArgs;
 use crate::findings::{Evidence, Finding, Origin, RuleDoc, Severity};
 use crate::image::{self, View, verity};
@@ -15,9 +19,6 @@ use std::fs::File;
 use std::io::Read;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-
-/// The largest manifest that is read: 16 MiB.
-const MAX_MANIFEST: u64 = 16 << 20;
 
 /// Why the gate could not come to a verdict.
 #[derive(Debug, thiserror::Error)]
@@ -32,16 +33,17 @@ pub enum Error {
         cause: std::io::Error,
     },
     /// The manifest is not one.
-    #[error("{} is not a manifest that this version reads: {why}", path.display())]
+    #[error("{} cannot be used", path.display())]
     Manifest {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        why: String,
+        #[source]
+        cause: manifest::Error,
     },
-    /// The manifest names a file outside its folder.
-    #[error("the manifest names `{0}`, which is not a plain file name")]
-    Name(String),
+    /// The launch's own arguments are not what the manifest declares.
+    #[error(transparent)]
+    Arguments(#[from] ArgumentError),
     /// The image cannot be read.
     #[error(transparent)]
     Image(#[from] image::Error),
@@ -76,6 +78,8 @@ pub struct Verdict {
 /// The files of an image folder, open for reading.
 #[derive(Debug)]
 pub struct Files {
+    /// When each was last changed, as of its opening: seconds and nanoseconds, in the order of the fields below.
+    changed: [(i64, i64); 4],
     /// The root filesystem.
     pub image: File,
     /// The bzImage.
@@ -84,6 +88,39 @@ pub struct Files {
     pub vmlinux: File,
     /// The initrd.
     pub initrd: File,
+}
+
+impl Files {
+    fn open(folder: &Path, recorded: [&manifest::File; 4]) -> Result<Self, Error> {
+        let [image, vmlinuz, vmlinux, initrd] = recorded.map(|recorded| open(&folder.join(&recorded.file)));
+        let (image, vmlinuz, vmlinux, initrd) = (image?, vmlinuz?, vmlinux?, initrd?);
+        let time = |file| change_time(file).map_err(|cause| Error::Read { path: folder.to_owned(), cause });
+        let changed = [time(&image)?, time(&vmlinuz)?, time(&vmlinux)?, time(&initrd)?];
+        Ok(Self { changed, image, vmlinuz, vmlinux, initrd })
+    }
+
+    fn list(&self) -> [&File; 4] {
+        [&self.image, &self.vmlinuz, &self.vmlinux, &self.initrd]
+    }
+
+    /// Fails when a file was written, or its metadata changed, since it was opened for checking. Nobody but the kernel sets
+    /// the time of change (inode(7), `ctime`).
+    pub fn unchanged(&self, folder: &Path) -> Result<(), Error> {
+        let fail = |cause| Error::Read { path: folder.to_owned(), cause };
+        for (file, before) in self.list().into_iter().zip(self.changed) {
+            if change_time(file).map_err(fail)? != before {
+                let problem = "a file was changed while it was being checked and used; nothing of it may run";
+                return Err(fail(std::io::Error::other(problem)));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn change_time(file: &File) -> std::io::Result<(i64, i64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    let metadata = file.metadata()?;
+    Ok((metadata.ctime(), metadata.ctime_nsec()))
 }
 
 impl Verdict {
@@ -116,16 +153,10 @@ pub fn manifest(folder: &Path) -> Result<Manifest, Error> {
     let path = folder.join("manifest.json");
     let mut bytes = Vec::new();
     let file = open(&path)?;
-    file.take(MAX_MANIFEST + 1).read_to_end(&mut bytes).map_err(|cause| Error::Read { path: path.clone(), cause })?;
-    if bytes.len() as u64 > MAX_MANIFEST {
-        return Err(Error::Manifest { path, why: format!("it has more than {MAX_MANIFEST} bytes") });
-    }
-    let manifest: Manifest = serde_json::from_slice(&bytes)
-        .map_err(|error| Error::Manifest { path: path.clone(), why: error.to_string() })?;
-    if manifest.schema != manifest::SCHEMA {
-        return Err(Error::Manifest { path, why: format!("its schema is `{}`", manifest.schema) });
-    }
-    Ok(manifest)
+    file.take(manifest::MAX_MANIFEST as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|cause| Error::Read { path: path.clone(), cause })?;
+    Manifest::parse(&bytes).map_err(|cause| Error::Manifest { path, cause })
 }
 
 /// Checks the folder's files against the manifest, then recomputes the network from the image's own files.
@@ -133,13 +164,11 @@ pub fn check(folder: &Path, manifest: &Manifest, request: &Request) -> Result<Ve
     let mut findings = Vec::new();
     let image = &manifest.image;
     let root = manifest::File { file: image.file.clone(), size: image.size, digest: image.digest };
-    let mut checked = |recorded: &manifest::File| checked(folder, recorded, &mut findings);
-    let files = Files {
-        image: checked(&root)?,
-        vmlinuz: checked(&manifest.kernel.vmlinuz)?,
-        vmlinux: checked(&manifest.kernel.vmlinux)?,
-        initrd: checked(&manifest.initrd)?,
-    };
+    let recorded = [&root, &manifest.kernel.vmlinuz, &manifest.kernel.vmlinux, &manifest.initrd];
+    let files = Files::open(folder, recorded)?;
+    for (file, recorded) in files.list().into_iter().zip(recorded) {
+        findings.extend(differs(&folder.join(&recorded.file), file, recorded)?);
+    }
     let path = folder.join(&image.file);
     let clone = files.image.try_clone().map_err(|cause| Error::Read { path: path.clone(), cause })?;
     let view = View::open(clone, &path)?;
@@ -167,24 +196,16 @@ fn waive(findings: &mut [Finding], waivers: &BTreeMap<&String, &String>) {
     }
 }
 
-/// Opens a file of the folder and compares it with what the manifest records.
-fn checked(folder: &Path, recorded: &manifest::File, findings: &mut Vec<Finding>) -> Result<File, Error> {
-    if recorded.file.is_empty() || recorded.file.contains(['/', '\0']) || matches!(recorded.file.as_str(), "." | "..") {
-        return Err(Error::Name(recorded.file.clone()));
-    }
-    let path = folder.join(&recorded.file);
-    let file = open(&path)?;
-    let fail = |cause| Error::Read { path: path.clone(), cause };
+/// Compares an open file with what the manifest records.
+fn differs(path: &Path, file: &File, recorded: &manifest::File) -> Result<Option<Finding>, Error> {
+    let fail = |cause| Error::Read { path: path.to_owned(), cause };
     let size = file.metadata().map_err(fail)?.len();
     if size != recorded.size {
-        findings.push(changed(&path, &format!("{} bytes", recorded.size), &format!("{size} bytes")));
-        return Ok(file);
+        return Ok(Some(changed(path, &format!("{} bytes", recorded.size), &format!("{size} bytes"))));
     }
-    let digest: Sha256 = verity::digest(&file).map_err(fail)?;
-    if digest != recorded.digest {
-        findings.push(changed(&path, &format!("sha256 {}", recorded.digest), &format!("sha256 {digest}")));
-    }
-    Ok(file)
+    let digest: Sha256 = verity::digest(file).map_err(fail)?;
+    let differs = digest != recorded.digest;
+    Ok(differs.then(|| changed(path, &format!("sha256 {}", recorded.digest), &format!("sha256 {digest}"))))
 }
 
 fn changed(path: &Path, recorded: &str, found: &str) -> Finding {

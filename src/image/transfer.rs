@@ -137,7 +137,10 @@ impl Work<'_> {
             match job.content {
                 Content::Bytes(all) => {
                     let piece = slice(all, job).ok_or_else(|| job.failure(changed()))?;
-                    self.gather(gather, job, |space| Ok(space.extend_from_slice(piece)))?;
+                    self.gather(gather, job, |space| {
+                        let _: () = space.extend_from_slice(piece);
+                        Ok(())
+                    })?;
                 }
                 Content::Host { file, offset, .. } => {
                     let source = File::open(file).map_err(|error| job.failure(error))?;

@@ -23,7 +23,7 @@ pub(super) type Diversions = BTreeMap<GuestPath, (GuestPath, String)>;
 
 impl Database {
     /// The diversions registered so far (`var/lib/dpkg/diversions`: three lines each).
-    pub fn diversions(&self, root: &Root) -> Result<Diversions, Error> {
+    pub fn diversions(root: &Root) -> Result<Diversions, Error> {
         let bytes = root.read(&format!("{ADMIN}/diversions"))?.unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
         let lines: Vec<_> = text.lines().collect();

@@ -50,18 +50,13 @@ pub fn unpacked(packages: &[&FetchedPackage], epoch: i64, store: &Store, _: &dyn
     hasher.update(format!("unpacked 1\n{epoch}\n").as_bytes());
     packages.iter().for_each(|fetched| hasher.update(&fetched.package.sha256.0));
     let key: Sha256 = hasher.finish();
-    let folder = store.make_layer(
-        "unpacked",
-        &key,
-        |path| discard(path),
-        |work| {
-            let root = work.join("root");
-            fs::create_dir(&root).map_err(|cause| Error::Io { what: "create", path: root.clone(), cause })?;
-            let packages = packages.iter().map(|fetched| Package::open(fetched)).collect::<Result<Vec<_>, Error>>()?;
-            let packages: Vec<_> = packages.iter().collect();
-            unpack(&packages, &Root::open(&root)?, &Diversions::new(), &Ledger::default(), &|| {})?;
-            save(work, epoch)
-        },
-    )?;
+    let folder = store.make_layer("unpacked", &key, discard, |work| {
+        let root = work.join("root");
+        fs::create_dir(&root).map_err(|cause| Error::Io { what: "create", path: root.clone(), cause })?;
+        let packages = packages.iter().map(|fetched| Package::open(fetched)).collect::<Result<Vec<_>, Error>>()?;
+        let packages: Vec<_> = packages.iter().collect();
+        unpack(&packages, &Root::open(&root)?, &Diversions::new(), &Ledger::default(), &|| {})?;
+        save(work, epoch)
+    })?;
     load(&folder)
 }

@@ -5,6 +5,7 @@
 //! fraction of the time. Uses `debian`, `sandbox`, `store`, `tree`.
 
 mod database;
+mod fonts;
 mod layer;
 mod plan;
 mod root;
@@ -32,7 +33,7 @@ use std::time::Instant;
 use unpack::Ledger;
 
 /// Changes whenever the same packages would give another layer.
-const FORMAT: &str = "base 2";
+const FORMAT: &str = "base 3";
 
 /// Why packages could not be installed.
 #[derive(Debug, thiserror::Error)]
@@ -139,7 +140,7 @@ pub fn base(lock: &Lock, packages: &[FetchedPackage], store: &Store, observer: &
     observer.event(Event::Started { stage: "install", total: Some(total as u64), unit: Unit::Items });
     let key = key(lock, &wanted);
     let cached = store.layer("base", &key).exists();
-    let folder = store.make_layer("base", &key, |path| discard(path), |work| make(lock, &wanted, work, observer))?;
+    let folder = store.make_layer("base", &key, discard, |work| make(lock, &wanted, work, observer))?;
     let tree = layer::load(&folder)?;
     let summary = format!("{total} packages{}", if cached { ", from the cache" } else { "" });
     observer.event(Event::Finished { stage: "install", summary, took: started.elapsed() });
@@ -187,6 +188,7 @@ fn make(lock: &Lock, wanted: &[&FetchedPackage], work: &Path, observer: &dyn Obs
         }
     }
     build.configure()?;
+    fonts::cache(&build.root, lock.epoch, observer)?;
     build.root.remove(POLICY)?;
     layer::save(work, lock.epoch)
 }
@@ -228,7 +230,7 @@ struct Build<'a> {
 impl Build<'_> {
     fn unpack(&mut self, wave: &[usize]) -> Result<(), Error> {
         let packages: Vec<_> = wave.iter().filter_map(|at| self.packages.get(*at)).collect();
-        let diversions = self.database.diversions(&self.root)?;
+        let diversions = Database::diversions(&self.root)?;
         let done = AtomicU64::new(self.done);
         let lists = unpack::unpack(&packages, &self.root, &diversions, &self.ledger, &|| {
             let done = done.fetch_add(1, Ordering::Relaxed) + 1;

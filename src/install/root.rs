@@ -5,7 +5,7 @@
 use super::Error;
 use crate::values::GuestPath;
 use rustix::fd::OwnedFd;
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use std::fs::{File, Permissions};
 use std::io::{self, Read as _, Write as _};
@@ -42,6 +42,23 @@ impl Root {
             }
             result => Ok(result?),
         }
+    }
+
+    /// The names of the directories in a directory, links left out; none when there is no such directory.
+    pub fn folders(&self, path: &GuestPath) -> io::Result<Option<Vec<String>>> {
+        let folder = match self.at(path.relative(), OFlags::RDONLY | OFlags::DIRECTORY) {
+            Err(Errno::NOENT) => return Ok(None),
+            folder => folder?,
+        };
+        let mut names = Vec::new();
+        for entry in Dir::new(folder)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy();
+            if entry.file_type() == FileType::Directory && !matches!(&*name, "." | "..") {
+                names.push(name.into_owned());
+            }
+        }
+        Ok(Some(names))
     }
 
     /// The bytes of a file; none when there is no such file.

@@ -30,20 +30,15 @@ pub fn run(
         cause: error.into(),
     })?;
     let key = hasher.finish();
-    let folder = store.make_layer(
-        "run",
-        &key,
-        |path| discard(path),
-        |work| {
-            let root = work.join("root");
-            materialise(&tree, &root)?;
-            for command in commands {
-                let argv: Vec<_> = command.iter().map(String::as_str).collect();
-                Sandbox::new(&root, epoch).run(&argv, observer).map_err(Error::Run)?;
-            }
-            layer::save(work, epoch)
-        },
-    )?;
+    let folder = store.make_layer("run", &key, discard, |work| {
+        let root = work.join("root");
+        materialise(&tree, &root)?;
+        for command in commands {
+            let argv: Vec<_> = command.iter().map(String::as_str).collect();
+            Sandbox::new(&root, epoch).run(&argv, observer).map_err(Error::Run)?;
+        }
+        layer::save(work, epoch)
+    })?;
     layer::load(&folder)
 }
 

@@ -217,7 +217,8 @@ impl Target<'_> {
             Err(error) => return Err(error.into()),
         }
         drop(folders);
-        rustix::fs::chownat(folder, name, uid(file), gid(file), AtFlags::SYMLINK_NOFOLLOW)?;
+        let (uid, gid) = owner(file);
+        rustix::fs::chownat(folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
         rustix::fs::chmodat(folder, name, Mode::from_raw_mode(u32::from(file.mode)), AtFlags::empty())?;
         time(folder, name, file)
     }
@@ -238,7 +239,8 @@ impl Target<'_> {
     fn settle(&self, path: &GuestPath, entry: &DebFile) -> io::Result<()> {
         let parent = self.root.directory(&path.parent().unwrap_or_else(GuestPath::root))?;
         let name = path.name();
-        rustix::fs::chownat(&parent, name, uid(entry), gid(entry), AtFlags::SYMLINK_NOFOLLOW)?;
+        let (uid, gid) = owner(entry);
+        rustix::fs::chownat(&parent, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
         rustix::fs::chmodat(&parent, name, Mode::from_raw_mode(u32::from(entry.mode)), AtFlags::empty())?;
         let folder = rustix::fs::openat(&parent, name, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
         let empty = rustix::fs::Dir::read_from(&folder)?
@@ -261,7 +263,8 @@ impl Target<'_> {
         let mut target = BufWriter::with_capacity(COPY_BUFFER, File::from(target));
         io::copy(bytes, &mut target)?;
         let target = target.into_inner()?;
-        rustix::fs::fchown(&target, uid(file), gid(file))?;
+        let (uid, gid) = owner(file);
+        rustix::fs::fchown(&target, uid, gid)?;
         rustix::fs::fchmod(&target, Mode::from_raw_mode(u32::from(file.mode)))?;
         rustix::fs::futimens(&target, &times(file))?;
         Ok(())
@@ -313,7 +316,8 @@ fn is_directory(folder: BorrowedFd, name: &str) -> bool {
 }
 
 fn own(folder: BorrowedFd, name: &str, file: &DebFile) -> io::Result<()> {
-    rustix::fs::chownat(folder, name, uid(file), gid(file), AtFlags::SYMLINK_NOFOLLOW)?;
+    let (uid, gid) = owner(file);
+    rustix::fs::chownat(folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
     time(folder, name, file)
 }
 
@@ -326,10 +330,7 @@ fn times(file: &DebFile) -> Timestamps {
     Timestamps { last_access: time, last_modification: time }
 }
 
-fn uid(file: &DebFile) -> Option<Uid> {
-    Some(Uid::from_raw(file.uid))
-}
-
-fn gid(file: &DebFile) -> Option<Gid> {
-    Some(Gid::from_raw(file.gid))
+/// In the form that the system calls take: both, none left as it is.
+fn owner(file: &DebFile) -> (Option<Uid>, Option<Gid>) {
+    (Some(Uid::from_raw(file.uid)), Some(Gid::from_raw(file.gid)))
 }

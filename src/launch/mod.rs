@@ -1,2 +1,332 @@
 //! Boots VMs from built images: the gate, the per-VM disk, the host network, the VMM drivers, the probes, the clean-up.
-//! Uses `manifest`, `image`, `network`, `boot`.
+//!
+//! In: an image folder and how it is to be booted. Out: a running [`Vm`], or every reason why nothing was started. A
+//! [`Vm`] owns all that it needs (process, tap, disk, folder): when it is dropped, or when this process ends in any way,
+//! nothing of it is left. Uses `gate`, `manifest`, `network`, `boot`, `progress`, `values`.
+
+mod diagnosis;
+mod disk;
+mod home;
+pub mod host;
+mod probe;
+mod ready;
+mod vmm;
+
+pub use diagnosis::{Diagnosis, Layer, Symptoms, diagnose};
+pub use home::{Record, reconcile, root};
+pub use probe::Failure;
+pub use ready::{NotReady, Passed, Ready};
+pub use vmm::{Accelerator, qemu};
+
+use crate::findings::{Finding, Severity};
+use crate::gate::{self, Request};
+use crate::manifest::{Manifest, ProbeCheck};
+use crate::network::{NetworkMode, VmmFacts};
+use crate::progress::{Event, Observer, Unit};
+use crate::values::{ByteSize, Sha256};
+use home::Home;
+use host::{Attachment, Choice, Mac, Publish, Watch};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use vmm::{Machine, Qemu, file};
+
+/// How an image is to be launched.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The image folder.
+    pub folder: PathBuf,
+    /// The VM's name; by default the image's, with a number.
+    pub name: Option<String>,
+    /// Kernel arguments behind the manifest's.
+    pub append: String,
+    /// Values of the parameters that the manifest declares.
+    pub set: Vec<(String, String)>,
+    /// The host network.
+    pub network: Choice,
+    /// Ports to forward besides those of the probes, under user networking.
+    pub publish: Vec<Publish>,
+    /// The NIC's address; by default one that follows from the VM's name and this host.
+    pub mac: Option<Mac>,
+    /// The address that the guest is expected at.
+    pub expect: Option<IpAddr>,
+    /// Rules to let through, each with its reason.
+    pub allow: BTreeMap<String, String>,
+    /// Memory.
+    pub memory: ByteSize,
+    /// Processors.
+    pub cpus: u8,
+    /// How instructions are run; None: KVM where it works.
+    pub accelerator: Option<Accelerator>,
+}
+
+impl Options {
+    /// The defaults for an image: 1 GiB, 2 processors, user networking.
+    pub fn new(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            name: None,
+            append: String::new(),
+            set: Vec::new(),
+            network: Choice::User,
+            publish: Vec::new(),
+            mac: None,
+            expect: None,
+            allow: BTreeMap::new(),
+            memory: ByteSize(1 << 30),
+            cpus: 2,
+            accelerator: None,
+        }
+    }
+}
+
+/// Why a VM was not started, or does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The gate refuses; nothing was started.
+    #[error("{}", refusal(.0))]
+    Refused(Vec<Finding>),
+    /// The gate could not come to a verdict.
+    #[error(transparent)]
+    Gate(#[from] gate::Error),
+    /// The host network cannot be had.
+    #[error(transparent)]
+    Host(#[from] host::Error),
+    /// The VM has no folder.
+    #[error(transparent)]
+    Home(#[from] home::Error),
+    /// The disk cannot be made.
+    #[error("cannot make the VM's disk {}{}", path.display(), room(cause))]
+    Disk {
+        /// The disk.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        cause: io::Error,
+    },
+    /// QEMU does not run.
+    #[error(transparent)]
+    Qemu(#[from] qemu::Error),
+    /// KVM was asked for and does not work.
+    #[error("KVM does not work here: {0}\nhelp: leave `--accel` out, or use `--accel emulation`")]
+    NoKvm(String),
+    /// A running VM cannot be followed.
+    #[error("cannot {what}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        #[source]
+        cause: io::Error,
+    },
+    /// The VM did not become ready.
+    #[error("{0}")]
+    NotReady(Box<NotReady>),
+    /// Somebody asked to stop.
+    #[error("stopped")]
+    Stopped,
+}
+
+fn refusal(findings: &[Finding]) -> String {
+    match findings.iter().filter(|finding| finding.refuses()).count() {
+        1 => "refused: 1 conflict; nothing was started".to_owned(),
+        count => format!("refused: {count} conflicts; nothing was started"),
+    }
+}
+
+fn room(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "\nhelp: the disk is full: set GOLDSMITH_STATE to a folder on a larger one"
+        }
+        _ => "",
+    }
+}
+
+/// A running VM. Dropped, it is ended and everything that was made for it is gone.
+#[derive(Debug)]
+pub struct Vm {
+    // Dropped in this order: the process, its network, its folder.
+    qemu: Qemu,
+    attachment: Attachment,
+    home: Home,
+    watch: Option<Watch>,
+    manifest: Manifest,
+    record: Record,
+    mac: Mac,
+    started: Instant,
+}
+
+impl Vm {
+    /// Runs the gate and, if it lets the image through, starts a VM.
+    pub fn start(options: &Options, observer: &dyn Observer) -> Result<Self, Error> {
+        let vms = root()?;
+        for name in reconcile(&vms)? {
+            observer.event(Event::Note(format!("cleaned up after {name}, whose launch had been killed")));
+        }
+        let manifest = gate::manifest(&options.folder)?;
+        let accelerator = choose(options.accelerator, observer)?;
+        let home = Home::create(&vms, options.name.as_deref(), &manifest.name)?;
+        let mac = options.mac.unwrap_or_else(|| mac_of(home.path()));
+        let args = gate::arguments(&manifest.boot, &options.set, &options.append, &accelerator.arguments());
+        let args = args.map_err(gate::Error::from)?;
+        let ports = ports(&manifest, &options.publish);
+        let attachment = timed("network", observer, || {
+            let attachment = Attachment::new(&options.network, &manifest.network.declared, mac, &ports)?;
+            Ok((attachment.facts().name.clone(), attachment))
+        })?;
+        let request = Request {
+            args,
+            vmm: VmmFacts {
+                mac: Some(mac.to_string()),
+                appended: accelerator.arguments().join(" "),
+                kernel_release: Some(manifest.kernel.release.clone()),
+                ..VmmFacts::default()
+            },
+            host: Some(attachment.facts().clone()),
+            expect: options.expect,
+            allow: options.allow.clone(),
+        };
+        let verdict = timed("gate", observer, || {
+            let verdict = gate::check(&options.folder, &manifest, &request)?;
+            if verdict.refuses() {
+                return Err(Error::Refused(verdict.findings));
+            }
+            Ok((format!("{} agrees with its manifest, its arguments and the host", options.folder.display()), verdict))
+        })?;
+        for finding in verdict.findings.iter().filter(|finding| finding.severity >= Severity::Warning) {
+            let waived = finding.waived.as_ref().map(|reason| format!(" (allowed: {reason})")).unwrap_or_default();
+            observer.event(Event::Warning(format!("{}: {}{waived}", finding.rule, finding.message)));
+        }
+        let allowed =
+            verdict.findings.iter().filter_map(|finding| Some((finding.rule.to_owned(), finding.waived.clone()?)));
+        let record = Record {
+            name: home.name().to_owned(),
+            image: std::path::absolute(&options.folder).unwrap_or_else(|_| options.folder.clone()),
+            supervisor: std::process::id(),
+            vmm: None,
+            machine: format!("qemu microvm, {}", word(accelerator)),
+            network: options.network.to_string(),
+            mac: mac.to_string(),
+            address: None,
+            forwards: match &attachment {
+                Attachment::User(user) => user.forwards().clone(),
+                Attachment::Bridge(_) => BTreeMap::new(),
+            },
+            args: request.args.to_string(),
+            allowed: allowed.collect(),
+            ready: false,
+        };
+        let path = home.path().join(file::DISK);
+        timed("disk", observer, || {
+            let made =
+                disk::make(&verdict.files.image, &path).map_err(|cause| Error::Disk { path: path.clone(), cause })?;
+            Ok((made.to_string(), ()))
+        })?;
+        let machine = Machine {
+            name: home.name(),
+            folder: home.path(),
+            kernel: &verdict.files.vmlinux,
+            initrd: &verdict.files.initrd,
+            args: &request.args,
+            memory: options.memory,
+            cpus: options.cpus,
+            mac,
+            attachment: &attachment,
+            accelerator,
+        };
+        let started = Instant::now();
+        let qemu = timed("start", observer, || {
+            let qemu = Qemu::start(&machine)?;
+            Ok((format!("{}: QEMU microvm, {}", home.name(), word(accelerator)), qemu))
+        })?;
+        // QEMU has read kernel and initrd by now: what was read is what was checked, or the VM ends here.
+        verdict.files.unchanged(&options.folder)?;
+        let watch = Watch::open(&home.path().join(file::CAPTURE), mac);
+        let watch = watch.map_err(|cause| Error::Io { what: "open the capture of the NIC's traffic", cause })?;
+        let mut vm = Self { qemu, attachment, home, watch: Some(watch), manifest, record, mac, started };
+        vm.record.vmm = vm.qemu.pid();
+        vm.home.write(&vm.record)?;
+        Ok(vm)
+    }
+
+    /// What is written down about it.
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// The console's log.
+    pub fn console(&self) -> PathBuf {
+        self.home.path().join(file::CONSOLE)
+    }
+
+    /// Waits until the VM ends by itself (how it ended), or until `stop` says so (None).
+    pub fn wait(&self, stop: &dyn Fn() -> bool) -> Result<Option<String>, Error> {
+        while !stop() {
+            if let Some(status) = self.qemu.ended().map_err(|cause| Error::Io { what: "wait for QEMU", cause })? {
+                return Ok(Some(status));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(None)
+    }
+
+    /// Whether the guest is to take a lease.
+    fn dhcp(&self) -> bool {
+        self.manifest.network.declared.mode == NetworkMode::Dhcp
+    }
+}
+
+/// KVM where it works, unless something else is asked for; what does not work is said.
+fn choose(wanted: Option<Accelerator>, observer: &dyn Observer) -> Result<Accelerator, Error> {
+    match wanted {
+        Some(Accelerator::Emulation) => Ok(Accelerator::Emulation),
+        Some(Accelerator::Kvm) => qemu::kvm().map(|()| Accelerator::Kvm).map_err(Error::NoKvm),
+        None => Ok(match qemu::kvm() {
+            Ok(()) => Accelerator::Kvm,
+            Err(why) => {
+                observer.event(Event::Note(format!("emulating the processor (slow): no KVM ({why})")));
+                Accelerator::Emulation
+            }
+        }),
+    }
+}
+
+fn word(accelerator: Accelerator) -> &'static str {
+    match accelerator {
+        Accelerator::Kvm => "KVM",
+        Accelerator::Emulation => "emulation",
+    }
+}
+
+/// A locally administered address that follows from the VM's folder and this host's machine-id: the same VM name gets the
+/// same lease again, and two hosts on one network get different ones.
+fn mac_of(folder: &Path) -> Mac {
+    let machine = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    let [a, b, c, d, ..] = Sha256::of(format!("{machine}\n{}", folder.display()).as_bytes()).0;
+    // The prefix that QEMU and libvirt use for their guests.
+    Mac([0x52, 0x54, a, b, c, d])
+}
+
+/// The ports that must be reachable: the probes', then those asked for.
+fn ports(manifest: &Manifest, publish: &[Publish]) -> Vec<Publish> {
+    let probes = manifest.probes.iter().map(|probe| match probe.check {
+        ProbeCheck::Http { port, .. } | ProbeCheck::Tcp { port, .. } => Publish { host: None, guest: port },
+    });
+    publish.iter().copied().chain(probes).collect()
+}
+
+fn timed<T>(
+    stage: &'static str,
+    observer: &dyn Observer,
+    work: impl FnOnce() -> Result<(String, T), Error>,
+) -> Result<T, Error> {
+    let started = Instant::now();
+    observer.event(Event::Started { stage, total: None, unit: Unit::Items });
+    let (summary, value) = work()?;
+    observer.event(Event::Finished { stage, summary, took: started.elapsed() });
+    Ok(value)
+}

@@ -1,7 +1,7 @@
 //! The document's types. Canonical form: keys sorted, two-space indent, one trailing newline.
 
 use crate::network::NetworkSpec;
-use crate::values::{GuestPath, Sha256};
+use crate::values::{GuestPath, ParameterKind, Sha256};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -103,7 +103,7 @@ pub struct Boot {
 pub struct BootParameter {
     /// `bool`, `string`, `integer` or `port`.
     #[serde(rename = "type")]
-    pub kind: String,
+    pub kind: ParameterKind,
     /// May be left out.
     pub optional: bool,
     /// Taken when not set.

@@ -30,7 +30,12 @@ pub(super) fn sample() -> Manifest {
             args: vec!["console=ttyS0".to_owned(), "root=/dev/vda".to_owned(), "rw".to_owned()],
             parameters: BTreeMap::from([(
                 "decodo_port".to_owned(),
-                BootParameter { kind: "port".to_owned(), optional: true, default: None, description: None },
+                BootParameter {
+                    kind: crate::values::ParameterKind::Port,
+                    optional: true,
+                    default: None,
+                    description: None,
+                },
             )]),
         },
         network: Network {

@@ -8,10 +8,13 @@ use crate::progress::Observer;
 use crate::recipe::{Artifact, Recipe};
 use crate::store::Store;
 use crate::tree::{self, Content, Node, NodeKind, Tree};
-use crate::values::{Hasher, Sha256};
+use crate::values::{GuestPath, Hasher, Sha256};
 
 /// Where the guest's network is declared.
 const NETPLAN: &str = "/etc/netplan/01-netcfg.yaml";
+
+/// fontconfig's cache of the system's fonts.
+const FONT_CACHE: &str = "/var/cache/fontconfig";
 
 /// What customising leaves for the manifest.
 pub(super) struct Customized {
@@ -39,6 +42,7 @@ pub(super) fn customize(
         }
     }
     tree::users(&mut tree, &recipe.users, epoch).map_err(fail("`users`"))?;
+    let fonts = fonts(&tree);
     let mut overlays = Hasher::default();
     for folder in &recipe.overlays {
         let digest =
@@ -47,11 +51,25 @@ pub(super) fn customize(
     }
     let artifacts =
         recipe.artifacts.iter().map(|artifact| ship(&mut tree, artifact, epoch)).collect::<Result<_, _>>()?;
+    if fonts != self::fonts(&tree) {
+        // Made for other fonts (`install`): the guest makes its own.
+        tree.remove(&FONT_CACHE.parse().map_err(tree::Error::from).map_err(fail("the font cache"))?);
+    }
     identity(&mut tree, recipe, epoch).map_err(fail("`network` and `hostname`"))?;
     tree::units(&mut tree, &recipe.units, epoch).map_err(fail("`units`"))?;
     let mut tree = install::run(tree, &recipe.run, epoch, store, observer)?;
     tree::hygiene(&mut tree, epoch).map_err(fail("hygiene"))?;
     Ok(Customized { tree, overlays: overlays.finish(), artifacts })
+}
+
+/// The fonts in a tree.
+fn fonts(tree: &Tree) -> Vec<(GuestPath, Node)> {
+    let folders = ["/usr/share/fonts", "/usr/local/share/fonts"].into_iter().filter_map(|folder| folder.parse().ok());
+    folders
+        .flat_map(|folder: GuestPath| {
+            tree.below(&folder).map(|(path, node)| (path.clone(), node.clone())).collect::<Vec<_>>()
+        })
+        .collect()
 }
 
 /// The network, the host name, and nothing of the build machine's.

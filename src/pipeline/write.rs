@@ -157,7 +157,7 @@ fn manifest(parts: &Parts, staging: &Staging) -> Result<Manifest, Error> {
 
 fn boot(recipe: &Recipe) -> manifest::Boot {
     let parameter = |parameter: &crate::recipe::BootParameter| manifest::BootParameter {
-        kind: parameter.kind.as_str().to_owned(),
+        kind: parameter.kind,
         optional: parameter.optional,
         default: parameter.default.clone(),
         description: parameter.description.clone(),

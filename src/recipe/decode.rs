@@ -4,12 +4,12 @@ use super::check::{duration, probe};
 use super::rules::{BAD_VALUE, BOOT_ADDRESS, DUPLICATE, ESCAPES, MISSING_FILE, MISSING_KEY, NETWORK, PROBE};
 use super::source::{Item, Place, Report};
 use super::{
-    Architecture, Archive, Artifact, BootParameter, Distribution, ImageSpec, ParameterKind, Probe, ProbeCheck, Recipe,
-    Units, User, Waiver, kind,
+    Architecture, Archive, Artifact, BootParameter, Distribution, ImageSpec, Probe, ProbeCheck, Recipe, Units, User,
+    Waiver,
 };
 use crate::boot::KernelArgs;
 use crate::network::{Cidr, KernelIp, NetworkMode, NetworkSpec};
-use crate::values::{ByteSize, GuestPath, Sha256};
+use crate::values::{ByteSize, GuestPath, ParameterKind, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -148,7 +148,7 @@ fn distribution(item: &Item, report: &mut Report) -> Distribution {
 
 fn image(item: &Item, name: &str, report: &mut Report) -> ImageSpec {
     let size = item.text_of("size").and_then(|text| text.parse().ok()).unwrap_or(ByteSize(0));
-    if let Some(place) = item.get("size").filter(|_| size.0 % (1 << 20) != 0).map(|item| item.place) {
+    if let Some(place) = item.get("size").filter(|_| !size.0.is_multiple_of(1 << 20)).map(|item| item.place) {
         report.error(BAD_VALUE, place, "the image's size is not a multiple of 1M", "not whole megabytes", None);
     }
     let label = item.text_of("label").map_or_else(|| name.chars().take(16).collect(), str::to_owned);
@@ -252,7 +252,7 @@ fn boot_parameters(item: &Item, report: &mut Report) -> BTreeMap<String, BootPar
     let mut parameters = BTreeMap::new();
     for entry in item.get("parameters").map(Item::entries).unwrap_or_default() {
         let item = &entry.item;
-        let kind = item.text_of("type").and_then(kind).unwrap_or(ParameterKind::String);
+        let kind = item.text_of("type").and_then(ParameterKind::from_name).unwrap_or(ParameterKind::String);
         let default = item.text_of("default").map(str::to_owned);
         if let (Some(value), Some(place)) = (&default, item.get("default").map(|item| item.place))
             && let Err(problem) = kind.accepts(value)

@@ -2,9 +2,8 @@
 
 use super::rules::{INCLUDE_CYCLE, PARAMETER, SYNTAX, UNREADABLE, WRONG_TYPE};
 use super::source::{Item, ItemValue, Place, Report, Source};
-use super::{ParameterKind, kind};
 use crate::findings::{Finding, Severity};
-use crate::values::did_you_mean;
+use crate::values::{ParameterKind, did_you_mean};
 use crate::yaml::{self, MAX_TEXT, Span};
 use std::collections::BTreeMap;
 use std::fs;
@@ -143,7 +142,7 @@ pub(super) fn parameters(item: &Item, set: &[(String, String)], report: &mut Rep
     let mut values = Values::new();
     let declared = item.get("parameters");
     for entry in declared.map(Item::entries).unwrap_or_default() {
-        let Some(kind) = entry.item.text_of("type").and_then(kind) else { continue };
+        let Some(kind) = entry.item.text_of("type").and_then(ParameterKind::from_name) else { continue };
         let chosen = set.iter().rev().find(|(name, _)| *name == entry.key).map(|(_, value)| value.as_str());
         match chosen.or_else(|| entry.item.text_of("default")) {
             None => {
@@ -243,7 +242,7 @@ fn substitute(text: &str, place: Place, values: &Values, report: &mut Report) ->
         match values.get(name) {
             Some((_, value)) => result += value,
             None => {
-                report.error(PARAMETER, place, format!("the parameter `{name}` is not declared"), "used here", None)
+                report.error(PARAMETER, place, format!("the parameter `{name}` is not declared"), "used here", None);
             }
         }
         rest = tail;

@@ -40,44 +40,5 @@ pub fn load(path: &Path, set: &[(String, String)]) -> Result<Recipe, Vec<Finding
     }
 }
 
-/// A parameter type by its name in the recipe.
-fn kind(name: &str) -> Option<ParameterKind> {
-    Some(match name {
-        "bool" => ParameterKind::Bool,
-        "string" => ParameterKind::String,
-        "integer" => ParameterKind::Integer,
-        "port" => ParameterKind::Port,
-        _ => return None,
-    })
-}
-
-impl ParameterKind {
-    /// The name of the type in recipes and manifests.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Bool => "bool",
-            Self::String => "string",
-            Self::Integer => "integer",
-            Self::Port => "port",
-        }
-    }
-
-    /// Whether a text is a value of this type, and why not.
-    pub fn accepts(self, text: &str) -> Result<(), String> {
-        let (good, expected) = match self {
-            Self::Bool => (matches!(text, "true" | "false"), "`true` or `false`"),
-            Self::Integer => (text.parse::<i64>().is_ok(), "a whole number"),
-            Self::Port => (text.parse::<u16>().is_ok_and(|port| port > 0), "a port, 1 to 65535"),
-            Self::String => (
-                !text.is_empty()
-                    && text.len() <= 512
-                    && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\''),
-                "a text of printable ASCII without white space and quotes",
-            ),
-        };
-        if good { Ok(()) } else { Err(format!("`{text}` is not {expected}")) }
-    }
-}
-
 #[cfg(test)]
 mod tests;

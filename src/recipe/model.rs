@@ -2,7 +2,7 @@
 
 use crate::boot::KernelArgs;
 use crate::network::NetworkSpec;
-use crate::values::{ByteSize, GuestPath, Sha256};
+use crate::values::{ByteSize, GuestPath, ParameterKind, Sha256};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -114,19 +114,6 @@ pub struct BootParameter {
     pub default: Option<String>,
     /// One sentence for `--help`-like output.
     pub description: Option<String>,
-}
-
-/// The type of a parameter (of a recipe, or of a launch).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ParameterKind {
-    /// `true` or `false`.
-    Bool,
-    /// Any text without white space, quotes or control characters.
-    String,
-    /// A whole number.
-    Integer,
-    /// A TCP or UDP port, 1–65535.
-    Port,
 }
 
 /// A user (and its group of the same name).

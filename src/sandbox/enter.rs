@@ -51,7 +51,8 @@ fn namespaces() -> io::Result<()> {
         | UnshareFlags::NEWNET
         | UnshareFlags::NEWCGROUP;
     // SAFETY: this process has one thread; file descriptors stay shared with nobody (FILES is not asked for).
-    Ok(unsafe { unshare_unsafe(namespaces)? })
+    let _: () = unsafe { unshare_unsafe(namespaces)? };
+    Ok(())
 }
 
 /// As process 1: makes the root tree the root, and becomes the command.

@@ -75,7 +75,7 @@ fn program() -> Vec<libc::sock_filter> {
     let mut program = vec![load(4), jump(ARCHITECTURE, 1, 0), give(libc::SECCOMP_RET_KILL_PROCESS), load(0)];
     for (calls, errno) in [(&FLUSHES[..], 0), (&REFUSED[..], libc::EPERM)] {
         for call in calls {
-            program.extend([jump(*call as u32, 0, 1), give(error(errno))]);
+            program.extend([jump(call.cast_unsigned() as u32, 0, 1), give(error(errno))]);
         }
     }
     program.push(give(libc::SECCOMP_RET_ALLOW));

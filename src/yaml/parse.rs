@@ -63,7 +63,7 @@ impl<'t> Builder<'t> {
         loop {
             let next =
                 self.parser.next_event().unwrap_or_else(|| Ok((Event::StreamEnd, granit_parser::Span::default())));
-            let (event, span) = next.map_err(|error| self.syntax(&error))?;
+            let (event, span) = next.map_err(|error| Self::syntax(&error))?;
             if !matches!(event, Event::Comment(..) | Event::Anchor(..)) {
                 return Ok((event, self.span(span)));
             }
@@ -153,7 +153,7 @@ impl<'t> Builder<'t> {
         Span { line: start.line().max(1), column: start.col() + 1, length: length.max(1) }
     }
 
-    fn syntax(&self, error: &ScanError) -> Error {
+    fn syntax(error: &ScanError) -> Error {
         let marker = error.marker();
         let span = Span { line: marker.line().max(1), column: marker.col() + 1, length: 1 };
         let text = error.to_string();

@@ -35,7 +35,9 @@ if [ "$1" = served ]; then
         --dhcp-range=192.168.100.50,192.168.100.200,1h --dhcp-leasefile="$2/leases" --log-dhcp 2>"$2/dnsmasq.log" &
 fi
 echo ready
-exec sleep infinity
+# Not `exec`: as process 1 the shell reaps what others leave.
+sleep infinity &
+wait
 "#;
 
 impl Lab {
@@ -91,7 +93,9 @@ impl Lab {
         let output = self.command("ps").args(["-eo", "args="]).output().unwrap();
         String::from_utf8_lossy(&output.stdout)
             .lines()
-            .filter(|line| !["sleep infinity", "ps -eo", "dnsmasq --no-daemon"].iter().any(|own| line.starts_with(own)))
+            .filter(|line| {
+                !["bash -c", "sleep infinity", "ps -eo", "dnsmasq --no-daemon"].iter().any(|own| line.starts_with(own))
+            })
             .map(str::to_owned)
             .collect()
     }

@@ -1,0 +1,190 @@
+//! `goldsmith launch`
+
+use super::build::assignment;
+use super::terminal::{self, Terminal};
+use super::verify::allow;
+use crate::findings::render;
+use crate::launch::host::{Choice, Mac, Publish};
+use crate::launch::{Accelerator, Error, Options, Ready, Vm};
+use crate::values::ByteSize;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Boot a VM from an image, once the gate has found that it will be reachable
+///
+/// Before anything starts, the image's files are compared with its manifest, and the network is recomputed from the image's
+/// own files, the exact kernel arguments and the host. On a conflict every reason is printed and the exit status is 3.
+///
+/// The golden image is never written: the VM has a disk of its own, which is deleted with it. The VM runs until Ctrl-C;
+/// then nothing of it is left. The probes that the recipe declares say when it is ready; when it is not, the layer that
+/// failed is named, with the console's last lines.
+///
+/// Examples:
+///   goldsmith launch images/desktop
+///   goldsmith launch images/desktop --set decodo_port=10001 --network bridge=br0
+///   goldsmith launch images/minimal --stop-after-ready --format json
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Args {
+    /// A folder that `goldsmith build` wrote, as in images/desktop
+    folder: PathBuf,
+    /// Kernel arguments behind the manifest's; the gate sees them
+    #[arg(long, value_name = "ARGS", default_value = "", allow_hyphen_values = true)]
+    append: String,
+    /// Set a boot parameter that the recipe declares (may be repeated)
+    #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
+    set: Vec<(String, String)>,
+    /// The host network: `user` (no privileges, ports on loopback) or `bridge=NAME` (the address is read from the lease)
+    #[arg(long, value_name = "NETWORK", default_value_t = Choice::User)]
+    network: Choice,
+    /// Forward one more port under `--network user`: GUEST or HOST:GUEST (may be repeated)
+    #[arg(long, value_name = "PORT")]
+    publish: Vec<Publish>,
+    /// The address at which the guest must be; the launch is refused when it would not be there
+    #[arg(long, value_name = "ADDRESS")]
+    expect: Option<IpAddr>,
+    /// Let a rule through: `--allow NET-K004=migrating`; the reason is recorded (may be repeated)
+    #[arg(long, value_name = "RULE=REASON", value_parser = allow)]
+    allow: Vec<(String, String)>,
+    /// The VM's name [default: the image's, with a number]
+    #[arg(long)]
+    name: Option<String>,
+    /// The NIC's MAC address [default: one that follows from the VM's name and this host]
+    #[arg(long)]
+    mac: Option<Mac>,
+    /// Memory, as in 512M or 2G
+    #[arg(long, value_name = "SIZE", default_value = "1G")]
+    memory: ByteSize,
+    /// Processors
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=32))]
+    cpus: u8,
+    /// How instructions are run [default: kvm where it works, else emulation]
+    #[arg(long, value_enum, value_name = "HOW")]
+    accel: Option<Accel>,
+    /// Stop the VM as soon as every probe has passed: a test boot
+    #[arg(long)]
+    stop_after_ready: bool,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// Print warnings, errors and the result only
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Accel {
+    /// The processor's own virtualisation
+    Kvm,
+    /// Emulation: slow, but it works everywhere
+    Emulation,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For people
+    #[default]
+    Human,
+    /// One JSON document when the VM is ready, or why it is not
+    Json,
+}
+
+/// Runs the verb.
+pub fn run(args: Args) -> ExitCode {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        if let Err(error) = signal_hook::flag::register(signal, Arc::clone(&stop)) {
+            terminal::fail(&error);
+            return ExitCode::FAILURE;
+        }
+    }
+    let stopped = || stop.load(Ordering::Relaxed);
+    match launch(&args, &stopped) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Error::Refused(findings)) => {
+            if args.format == Format::Json {
+                anstream::print!("{}", render::json(&findings));
+            } else {
+                anstream::eprint!("{}", render::human(&findings, terminal::colour()));
+            }
+            let name = args.folder.display();
+            let count = findings.iter().filter(|finding| finding.refuses()).count();
+            let conflicts = if count == 1 { "conflict" } else { "conflicts" };
+            anstream::eprintln!("refused: {count} {conflicts} in {name} — nothing was started");
+            ExitCode::from(3)
+        }
+        Err(Error::Stopped) => {
+            anstream::eprintln!("stopped before it was ready; nothing is left");
+            ExitCode::from(130)
+        }
+        Err(error) => {
+            if let (Error::NotReady(why), Format::Json) = (&error, args.format) {
+                anstream::println!("{}", serde_json::to_string_pretty(why).unwrap_or_default());
+            }
+            terminal::fail(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn launch(args: &Args, stopped: &dyn Fn() -> bool) -> Result<(), Error> {
+    let options = Options {
+        name: args.name.clone(),
+        append: args.append.clone(),
+        set: args.set.clone(),
+        network: args.network.clone(),
+        publish: args.publish.clone(),
+        mac: args.mac,
+        expect: args.expect,
+        allow: args.allow.iter().cloned().collect(),
+        memory: args.memory,
+        cpus: args.cpus,
+        accelerator: args.accel.map(|accel| match accel {
+            Accel::Kvm => Accelerator::Kvm,
+            Accel::Emulation => Accelerator::Emulation,
+        }),
+        ..Options::new(&args.folder)
+    };
+    let terminal = Terminal::new(args.quiet);
+    let mut vm = Vm::start(&options, &terminal)?;
+    if !args.quiet && args.format == Format::Human {
+        anstream::eprintln!("  console          {}", vm.console().display());
+    }
+    let ready = vm.wait_ready(&terminal, stopped)?;
+    match args.format {
+        Format::Human => page(&vm, &ready),
+        Format::Json => {
+            let report = serde_json::json!({ "ready": ready, "vm": vm.record() });
+            anstream::println!("{report:#}");
+        }
+    }
+    if args.stop_after_ready {
+        return Ok(());
+    }
+    if args.format == Format::Human {
+        anstream::println!("Ctrl-C stops it and leaves nothing behind.");
+    }
+    if let Some(status) = vm.wait(stopped)? {
+        anstream::eprintln!("{} ended by itself ({status})", ready.name);
+    }
+    Ok(())
+}
+
+/// What a person wants to know of a VM that is ready.
+fn page(vm: &Vm, ready: &Ready) {
+    let seconds = |ms: u64| format!("{}.{} s", ms / 1000, ms % 1000 / 100);
+    let last = ready.probes.iter().map(|probe| probe.after_ms).max().unwrap_or_default();
+    let address = ready.address.map(|address| format!(" at {address}")).unwrap_or_default();
+    anstream::println!("{} is ready after {}{address}", ready.name, seconds(last));
+    for probe in &ready.probes {
+        anstream::println!("  {:12} {}", probe.name, probe.place);
+    }
+    let probed = |port: &u16| ready.probes.iter().any(|probe| probe.place.contains(&format!(":{port}")));
+    for (guest, host) in vm.record().forwards.iter().filter(|(_, host)| !probed(host)) {
+        anstream::println!("  {:12} 127.0.0.1:{host}", format!("port {guest}"));
+    }
+}

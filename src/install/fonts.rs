@@ -1,0 +1,47 @@
+//! The font cache, as the image will find it valid.
+//!
+//! `fc-cache` notes each folder's time, cut off at `SOURCE_DATE_EPOCH`, then deletes what does not match the times on
+//! disk (fontconfig 2.14, `FcCacheTimeValid`): under a fixed epoch the cache that the package's own script makes is
+//! always deleted, and every guest reads all fonts anew. So the folders get the times of the image first.
+
+use super::root::Root;
+use super::{Error, Sandbox};
+use crate::progress::Observer;
+use crate::values::GuestPath;
+use rustix::fs::{AtFlags, Timespec, Timestamps, statat, utimensat};
+use std::io;
+
+/// Where fonts are, and what links among them lead to.
+const FOLDERS: [&str; 2] = ["/usr/share", "/usr/local/share"];
+const PROGRAM: &str = "/usr/bin/fc-cache";
+
+/// Writes the system's font cache, where there is something that reads it.
+pub(super) fn cache(root: &Root, epoch: i64, observer: &dyn Observer) -> Result<(), Error> {
+    if !root.path.join(PROGRAM.trim_start_matches('/')).exists() {
+        return Ok(());
+    }
+    for folder in FOLDERS.iter().filter_map(|folder| folder.parse().ok()) {
+        settle(root, &folder, epoch).map_err(|cause| Error::Io {
+            what: "set the time of",
+            path: root.path.join(folder.relative()),
+            cause,
+        })?;
+    }
+    let cause = |cause| Error::Script { what: PROGRAM.to_owned(), cause };
+    Sandbox::new(&root.path, epoch).run(&[PROGRAM, "--system-only"], observer).map_err(cause)
+}
+
+/// Cuts off the times of a folder and of those below it, as the image does.
+fn settle(root: &Root, folder: &GuestPath, epoch: i64) -> io::Result<()> {
+    let Some(names) = root.folders(folder)? else { return Ok(()) };
+    for name in names {
+        if let Ok(below) = folder.join(&name) {
+            settle(root, &below, epoch)?;
+        }
+    }
+    let opened = root.directory(folder)?;
+    let status = statat(&opened, ".", AtFlags::empty())?;
+    let time = Timespec { tv_sec: status.st_mtime.min(epoch), tv_nsec: 0 };
+    let times = Timestamps { last_access: time, last_modification: time };
+    Ok(utimensat(&opened, ".", &times, AtFlags::empty())?)
+}

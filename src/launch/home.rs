@@ -1,0 +1,229 @@
+//! Where a VM lives while it runs: a folder of its own, locked by the process that runs it.
+//!
+//! `$GOLDSMITH_STATE`, else `$XDG_STATE_HOME/goldsmith`, else `~/.local/state/goldsmith`; in it `vms/NAME/`. The lock
+//! (`flock` on the folder) ends with its holder, so a folder without one belonged to a launch that was killed: the next
+//! launch ends what is left of that VM and deletes the folder.
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Pid, Signal, kill_process};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+/// Why a VM has no folder.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nowhere to put it.
+    #[error(
+        "neither GOLDSMITH_STATE nor XDG_STATE_HOME nor HOME says where VMs live\nhelp: set GOLDSMITH_STATE to a folder"
+    )]
+    NoHome,
+    /// A VM of this name is running.
+    #[error("a VM called {0} is running already\nhelp: choose another `--name`, or leave it out")]
+    Taken(String),
+    /// Not a name.
+    #[error("`{0}` cannot be a VM's name\nhelp: use at most 40 letters, digits, `-` and `_`")]
+    Name(String),
+    /// A file operation failed.
+    #[error("cannot {what} {}", path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+/// What is written down about a running VM, as `vm.json` in its folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Its name.
+    pub name: String,
+    /// The image folder.
+    pub image: PathBuf,
+    /// The process that runs the VM.
+    pub supervisor: u32,
+    /// The VMM's process.
+    pub vmm: Option<u32>,
+    /// `qemu microvm, emulation`.
+    pub machine: String,
+    /// `user`, `bridge=br0`.
+    pub network: String,
+    /// The NIC's address.
+    pub mac: String,
+    /// The guest's address, once it is known.
+    pub address: Option<Ipv4Addr>,
+    /// Loopback port by guest port, under user networking.
+    pub forwards: BTreeMap<u16, u16>,
+    /// The exact kernel arguments.
+    pub args: String,
+    /// Rules that were let through, each with its reason.
+    pub allowed: BTreeMap<String, String>,
+    /// Whether every probe has passed.
+    pub ready: bool,
+}
+
+/// The folder of one running VM. Dropped, it is deleted.
+#[derive(Debug)]
+pub struct Home {
+    name: String,
+    path: PathBuf,
+    _lock: File,
+}
+
+/// The folder of all VMs of this user.
+pub fn root() -> Result<PathBuf, Error> {
+    let folder = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    folder("GOLDSMITH_STATE")
+        .or_else(|| folder("XDG_STATE_HOME").map(|state| state.join("goldsmith")))
+        .or_else(|| folder("HOME").map(|home| home.join(".local/state/goldsmith")))
+        .and_then(|path| std::path::absolute(path).ok())
+        .map(|path| path.join("vms"))
+        .ok_or(Error::NoHome)
+}
+
+impl Home {
+    /// Makes a folder for a VM called `wanted`, or `image-1`, `image-2`, …
+    pub fn create(root: &Path, wanted: Option<&str>, image: &str) -> Result<Self, Error> {
+        let _all = lock_root(root)?;
+        if let Some(name) = wanted {
+            let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+            if name.is_empty() || name.len() > 40 || name.starts_with('-') || !name.bytes().all(good) {
+                return Err(Error::Name(name.to_owned()));
+            }
+            return Self::make(root, name)?.ok_or_else(|| Error::Taken(name.to_owned()));
+        }
+        for number in 1_u32.. {
+            if let Some(home) = Self::make(root, &format!("{image}-{number}"))? {
+                return Ok(home);
+            }
+        }
+        Err(Error::Taken(image.to_owned()))
+    }
+
+    fn make(root: &Path, name: &str) -> Result<Option<Self>, Error> {
+        let path = root.join(name);
+        let io = |what| {
+            let path = path.clone();
+            move |cause| Error::Io { what, path, cause }
+        };
+        match fs::DirBuilder::new().mode(0o700).create(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
+            Err(error) => return Err(io("create")(error)),
+        }
+        let lock = File::open(&path).map_err(io("open"))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|errno| io("lock")(errno.into()))?;
+        Ok(Some(Self { name: name.to_owned(), path, _lock: lock }))
+    }
+
+    /// The VM's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes the record, whole or not at all.
+    pub fn write(&self, record: &Record) -> Result<(), Error> {
+        let (path, part) = (self.path.join("vm.json"), self.path.join("vm.json.part"));
+        let text = serde_json::to_vec_pretty(record).unwrap_or_default();
+        let write = fs::write(&part, text).and_then(|()| fs::rename(&part, &path));
+        write.map_err(|cause| Error::Io { what: "write", path, cause })
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        // What cannot be deleted now is deleted by the next launch.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Ends and deletes what killed launches have left; returns the names of their VMs.
+pub fn reconcile(root: &Path) -> Result<Vec<String>, Error> {
+    let _all = lock_root(root)?;
+    let io = |what, path: &Path| {
+        let path = path.to_owned();
+        move |cause| Error::Io { what, path, cause }
+    };
+    let mut cleaned = Vec::new();
+    for entry in fs::read_dir(root).map_err(io("read", root))? {
+        let path = entry.map_err(io("read", root))?.path();
+        let Ok(folder) = File::open(&path) else { continue };
+        if flock(&folder, FlockOperation::NonBlockingLockExclusive).is_err() {
+            continue;
+        }
+        end_processes_in(&path);
+        fs::remove_dir_all(&path).map_err(io("delete", &path))?;
+        cleaned.extend(path.file_name().map(|name| name.to_string_lossy().into_owned()));
+    }
+    cleaned.sort();
+    Ok(cleaned)
+}
+
+/// A VMM works in its machine's folder, so whoever works there is what is left of it.
+fn end_processes_in(folder: &Path) {
+    let Ok(processes) = fs::read_dir("/proc") else { return };
+    for process in processes.flatten() {
+        let id = process.file_name().to_str().and_then(|name| name.parse::<i32>().ok()).and_then(Pid::from_raw);
+        let works_in = fs::read_link(process.path().join("cwd"));
+        if let (Some(id), Ok(place)) = (id, works_in)
+            && place == folder
+        {
+            // Gone meanwhile is as good.
+            let _ = kill_process(id, Signal::KILL);
+        }
+    }
+}
+
+/// Creating and cleaning exclude each other: a folder is never seen between its creation and its lock.
+fn lock_root(root: &Path) -> Result<File, Error> {
+    let io = |what| move |cause| Error::Io { what, path: root.to_owned(), cause };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(io("create"))?;
+    let folder = File::open(root).map_err(io("open"))?;
+    flock(&folder, FlockOperation::LockExclusive).map_err(|errno| io("lock")(errno.into()))?;
+    Ok(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_counted_and_folders_go_with_their_vm() {
+        let root = tempfile::tempdir().unwrap();
+        let first = Home::create(root.path(), None, "desktop").unwrap();
+        let second = Home::create(root.path(), None, "desktop").unwrap();
+        assert_eq!((first.name(), second.name()), ("desktop-1", "desktop-2"));
+        assert!(matches!(Home::create(root.path(), Some("desktop-2"), "x"), Err(Error::Taken(_))));
+        for bad in ["", "../x", "a/b", "-x", "ü"] {
+            assert!(matches!(Home::create(root.path(), Some(bad), "x"), Err(Error::Name(_))), "{bad}");
+        }
+        assert!(reconcile(root.path()).unwrap().is_empty());
+        drop((first, second));
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_a_killed_launch_left_is_ended_and_deleted() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("dead-1");
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("disk.ext4"), "x").unwrap();
+        let mut left = std::process::Command::new("sleep").arg("1000").current_dir(&folder).spawn().unwrap();
+        assert_eq!(reconcile(root.path()).unwrap(), ["dead-1"]);
+        assert!(!folder.exists());
+        assert!(!left.wait().unwrap().success());
+    }
+}

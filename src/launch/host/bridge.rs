@@ -1,0 +1,124 @@
+//! An existing bridge: a tap on it for the VM, and what can be learned about it before the VM starts.
+
+use super::frame::{self, Dhcp, Said};
+use super::link::{self, Tap};
+use super::{Error, Mac};
+use crate::network::{DhcpServer, HostFacts, NetworkMode, NetworkSpec};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::time::{Duration, Instant};
+
+/// How long a server that pings an address before it offers it may take (dnsmasq waits 3 s).
+const OFFER: Duration = Duration::from_millis(4500);
+/// How often the question is asked anew.
+const AGAIN: Duration = Duration::from_millis(1500);
+/// How long a machine on the same bridge may take to answer ARP.
+const ARP: Duration = Duration::from_millis(200);
+
+/// A port of a bridge.
+#[derive(Debug)]
+pub struct Bridge {
+    pub(super) facts: HostFacts,
+    /// The guest's declared address.
+    pub(super) fixed: Option<Ipv4Addr>,
+    tap: Tap,
+}
+
+impl Bridge {
+    /// Makes a tap on the bridge and looks around: the bridge's address, a DHCP server for a guest that asks for a lease,
+    /// another holder of a fixed address.
+    pub(super) fn new(name: &str, spec: &NetworkSpec, mac: Mac) -> Result<Self, Error> {
+        let io = |what: String| move |cause| Error::Io { what, cause };
+        if !link::exists(name).map_err(io(format!("look for the bridge {name}")))? {
+            return Err(Error::NoBridge(name.to_owned()));
+        }
+        let cidr = link::address(name).map_err(io(format!("read the address of {name}")))?;
+        let tap = Tap::create().map_err(io("make a tap interface".to_owned()))?;
+        link::join(name, tap.name()).map_err(io(format!("make {} a port of {name}", tap.name())))?;
+        link::up(tap.name()).map_err(io(format!("set {} up", tap.name())))?;
+        let mut facts = HostFacts { name: format!("bridge {name}"), cidr, ..HostFacts::default() };
+        // Before anything is asked in this address's name.
+        facts.macs_in_use = macs(name).into_iter().filter(|one| *one == mac).map(|one| one.to_string()).collect();
+        let asked = io(format!("ask the network on {name}"));
+        let fixed = match &spec.mode {
+            NetworkMode::Dhcp => {
+                facts.dhcp = dhcp(&tap, mac).map_err(asked)?;
+                None
+            }
+            NetworkMode::Static { address, .. } => match address.address {
+                IpAddr::V4(address) => {
+                    facts.in_use = holders(&tap, mac, address).map_err(asked)?;
+                    Some(address)
+                }
+                IpAddr::V6(_) => None,
+            },
+        };
+        Ok(Self { facts, fixed, tap })
+    }
+
+    pub(super) fn tap(&self) -> BorrowedFd<'_> {
+        self.tap.fd().as_fd()
+    }
+}
+
+/// Who answers DHCP: a server in this network namespace, or one that answers a question on the wire.
+fn dhcp(tap: &Tap, mac: Mac) -> io::Result<DhcpServer> {
+    if serves_here() {
+        return Ok(DhcpServer::Present { ranges: Vec::new(), reservations: BTreeMap::new() });
+    }
+    let [.., a, b, c, d] = mac.0;
+    let discover = frame::dhcp_discover(mac, u32::from_be_bytes([a, b, c, d]));
+    let offered = ask(tap, &discover, OFFER, |said| match said {
+        Said::Dhcp { client, message: Dhcp::Offer { address, .. } } if client == mac => Some(address),
+        _ => None,
+    })?;
+    Ok(match offered {
+        Some(_) => DhcpServer::Present { ranges: Vec::new(), reservations: BTreeMap::new() },
+        None => DhcpServer::Absent,
+    })
+}
+
+/// Whether a program listens on UDP port 67. Source: proc(5), `/proc/net/udp`: `local_address` in hexadecimal.
+fn serves_here() -> bool {
+    let table = fs::read_to_string("/proc/self/net/udp").unwrap_or_default();
+    table.lines().skip(1).filter_map(|line| line.split_whitespace().nth(1)).any(|local| local.ends_with(":0043"))
+}
+
+/// Other machines that hold the address.
+fn holders(tap: &Tap, mac: Mac, address: Ipv4Addr) -> io::Result<Vec<IpAddr>> {
+    let found = ask(tap, &frame::arp_probe(mac, address), ARP, |said| {
+        matches!(said, Said::Arp { mac: other, address: held } if held == address && other != mac).then_some(())
+    })?;
+    Ok(found.map(|()| IpAddr::V4(address)).into_iter().collect())
+}
+
+/// Sends a question until an answer comes or patience ends.
+fn ask<T>(tap: &Tap, question: &[u8], patience: Duration, answer: impl Fn(Said) -> Option<T>) -> io::Result<Option<T>> {
+    let started = Instant::now();
+    let mut asked: Option<Instant> = None;
+    while started.elapsed() < patience {
+        if asked.is_none_or(|asked| asked.elapsed() > AGAIN) {
+            tap.send(question)?;
+            asked = Some(Instant::now());
+        }
+        match tap.receive()? {
+            Some(bytes) => {
+                if let Some(found) = frame::read(&bytes).and_then(&answer) {
+                    return Ok(Some(found));
+                }
+            }
+            None => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+    Ok(None)
+}
+
+/// MAC addresses that the bridge has seen. Source: kernel `net/bridge/br_sysfs_br.c`, `struct __fdb_entry` (16 bytes, the
+/// address first). Where sysfs shows another namespace there is nothing to see.
+fn macs(bridge: &str) -> Vec<Mac> {
+    let table = fs::read(format!("/sys/class/net/{bridge}/brforward")).unwrap_or_default();
+    table.chunks_exact(16).filter_map(|entry| entry.first_chunk::<6>()).map(|bytes| Mac(*bytes)).collect()
+}

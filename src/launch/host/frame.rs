@@ -1,0 +1,269 @@
+//! Ethernet frames: what a guest and its network say to each other, and the two questions a launcher asks. Pure.
+
+use smoltcp::wire::{
+    ArpOperation, ArpPacket, ArpRepr, DhcpMessageType, DhcpPacket, DhcpRepr, EthernetAddress, EthernetFrame,
+    EthernetProtocol, IpProtocol, Ipv4Packet, TcpPacket, UdpPacket,
+};
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::str::FromStr;
+
+/// A MAC address, shown in lower case with colons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mac(pub [u8; 6]);
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl FromStr for Mac {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bad = || format!("`{text}` is not a MAC address, as in 52:54:00:12:34:56");
+        let parts: Vec<u8> = text
+            .split(':')
+            .map(|part| u8::from_str_radix(part, 16).ok().filter(|_| part.len() == 2))
+            .collect::<Option<_>>()
+            .ok_or_else(bad)?;
+        let mac: [u8; 6] = parts.try_into().map_err(|_| bad())?;
+        if mac[0] & 1 == 1 {
+            Err(format!("{text} is a group address; a NIC needs one of its own"))
+        } else {
+            Ok(Self(mac))
+        }
+    }
+}
+
+/// What one frame says, as far as a launcher cares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said {
+    /// DHCP between this client and a server.
+    Dhcp {
+        /// The client.
+        client: Mac,
+        /// The message.
+        message: Dhcp,
+    },
+    /// This machine says by ARP that it holds the address.
+    Arp {
+        /// The machine.
+        mac: Mac,
+        /// The address.
+        address: Ipv4Addr,
+    },
+    /// A TCP port accepted a connection (SYN and ACK).
+    Accepted {
+        /// Who accepted.
+        mac: Mac,
+        /// On which port.
+        port: u16,
+    },
+}
+
+/// A DHCPv4 message (RFC 2131).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dhcp {
+    /// The client looks for servers.
+    Discover,
+    /// A server offers an address.
+    Offer {
+        /// The address.
+        address: Ipv4Addr,
+        /// The server, where it names itself.
+        server: Option<Ipv4Addr>,
+    },
+    /// The client takes an offer, or asks for an address it had.
+    Request,
+    /// The address is the client's.
+    Ack {
+        /// The address.
+        address: Ipv4Addr,
+        /// The server, where it names itself.
+        server: Option<Ipv4Addr>,
+    },
+    /// The client may not have it.
+    Nak,
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let by = |server: &Option<Ipv4Addr>| server.map(|server| format!(" by {server}")).unwrap_or_default();
+        match self {
+            Self::Dhcp { client, message } => match message {
+                Dhcp::Discover => write!(f, "DHCPDISCOVER from {client}"),
+                Dhcp::Offer { address, server } => write!(f, "DHCPOFFER {address} to {client}{}", by(server)),
+                Dhcp::Request => write!(f, "DHCPREQUEST from {client}"),
+                Dhcp::Ack { address, server } => write!(f, "DHCPACK {address} to {client}{}", by(server)),
+                Dhcp::Nak => write!(f, "DHCPNAK to {client}"),
+            },
+            Self::Arp { mac, address } => write!(f, "ARP: {address} is at {mac}"),
+            Self::Accepted { mac, port } => write!(f, "TCP: {mac} accepts on port {port}"),
+        }
+    }
+}
+
+/// Reads a frame. None: nothing of interest, or damaged.
+pub fn read(frame: &[u8]) -> Option<Said> {
+    let frame = EthernetFrame::new_checked(frame).ok()?;
+    match frame.ethertype() {
+        EthernetProtocol::Arp => {
+            let packet = ArpPacket::new_checked(frame.payload()).ok()?;
+            let ArpRepr::EthernetIpv4 { source_hardware_addr, source_protocol_addr, .. } =
+                ArpRepr::parse(&packet).ok()?
+            else {
+                return None;
+            };
+            let address = source_protocol_addr;
+            (!address.is_unspecified()).then_some(Said::Arp { mac: Mac(source_hardware_addr.0), address })
+        }
+        EthernetProtocol::Ipv4 => ipv4(Mac(frame.src_addr().0), frame.payload()),
+        _ => None,
+    }
+}
+
+fn ipv4(mac: Mac, packet: &[u8]) -> Option<Said> {
+    let packet = Ipv4Packet::new_checked(packet).ok()?;
+    match packet.next_header() {
+        IpProtocol::Tcp => {
+            let segment = TcpPacket::new_checked(packet.payload()).ok()?;
+            (segment.syn() && segment.ack()).then(|| Said::Accepted { mac, port: segment.src_port() })
+        }
+        IpProtocol::Udp => {
+            let datagram = UdpPacket::new_checked(packet.payload()).ok()?;
+            if !matches!((datagram.src_port(), datagram.dst_port()), (68, 67) | (67, 67 | 68)) {
+                return None;
+            }
+            dhcp(datagram.payload())
+        }
+        _ => None,
+    }
+}
+
+fn dhcp(payload: &[u8]) -> Option<Said> {
+    let packet = DhcpPacket::new_checked(payload).ok()?;
+    let repr = DhcpRepr::parse(&packet).ok()?;
+    let (address, server) = (repr.your_ip, repr.server_identifier);
+    let message = match repr.message_type {
+        DhcpMessageType::Discover => Dhcp::Discover,
+        DhcpMessageType::Offer => Dhcp::Offer { address, server },
+        DhcpMessageType::Request => Dhcp::Request,
+        DhcpMessageType::Ack => Dhcp::Ack { address, server },
+        DhcpMessageType::Nak => Dhcp::Nak,
+        _ => return None,
+    };
+    Some(Said::Dhcp { client: Mac(repr.client_hardware_address.0), message })
+}
+
+fn ethernet(source: Mac, protocol: EthernetProtocol, length: usize) -> EthernetFrame<Vec<u8>> {
+    let mut frame = EthernetFrame::new_unchecked(vec![0; EthernetFrame::<Vec<u8>>::header_len() + length]);
+    frame.set_dst_addr(EthernetAddress::BROADCAST);
+    frame.set_src_addr(EthernetAddress(source.0));
+    frame.set_ethertype(protocol);
+    frame
+}
+
+/// Asks who holds an address without claiming one (RFC 5227, an ARP probe).
+pub fn arp_probe(source: Mac, address: Ipv4Addr) -> Vec<u8> {
+    let probe = ArpRepr::EthernetIpv4 {
+        operation: ArpOperation::Request,
+        source_hardware_addr: EthernetAddress(source.0),
+        source_protocol_addr: Ipv4Addr::UNSPECIFIED,
+        target_hardware_addr: EthernetAddress([0; 6]),
+        target_protocol_addr: address,
+    };
+    let mut frame = ethernet(source, EthernetProtocol::Arp, probe.buffer_len());
+    probe.emit(&mut ArpPacket::new_unchecked(frame.payload_mut()));
+    frame.into_inner()
+}
+
+/// Asks for DHCP servers (RFC 2131 4.4.1), naming the client as systemd-networkd does with `ClientIdentifier=mac`.
+pub fn dhcp_discover(client: Mac, transaction: u32) -> Vec<u8> {
+    use smoltcp::phy::ChecksumCapabilities;
+    use smoltcp::wire::{IpAddress, Ipv4Repr, UdpRepr};
+
+    let hardware = EthernetAddress(client.0);
+    let discover = DhcpRepr {
+        message_type: DhcpMessageType::Discover,
+        transaction_id: transaction,
+        secs: 0,
+        client_hardware_address: hardware,
+        client_ip: Ipv4Addr::UNSPECIFIED,
+        your_ip: Ipv4Addr::UNSPECIFIED,
+        server_ip: Ipv4Addr::UNSPECIFIED,
+        router: None,
+        subnet_mask: None,
+        relay_agent_ip: Ipv4Addr::UNSPECIFIED,
+        // The answer must reach a machine without an address.
+        broadcast: true,
+        requested_ip: None,
+        client_identifier: Some(hardware),
+        server_identifier: None,
+        parameter_request_list: Some(&[1, 3, 6, 51]),
+        dns_servers: None,
+        max_size: None,
+        lease_duration: None,
+        renew_duration: None,
+        rebind_duration: None,
+        additional_options: &[],
+    };
+    let (from, to) = (Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST);
+    let udp = UdpRepr { src_port: 68, dst_port: 67 };
+    let payload = udp.header_len() + discover.buffer_len();
+    let ip =
+        Ipv4Repr { src_addr: from, dst_addr: to, next_header: IpProtocol::Udp, payload_len: payload, hop_limit: 64 };
+    let mut frame = ethernet(client, EthernetProtocol::Ipv4, ip.buffer_len() + payload);
+    let checksums = ChecksumCapabilities::default();
+    let mut packet = Ipv4Packet::new_unchecked(frame.payload_mut());
+    ip.emit(&mut packet, &checksums);
+    let write = |bytes: &mut [u8]| {
+        // The buffer has the length that `buffer_len` asked for, so there is nothing that could fail.
+        let _ = discover.emit(&mut DhcpPacket::new_unchecked(bytes));
+    };
+    let mut datagram = UdpPacket::new_unchecked(packet.payload_mut());
+    let ends = (IpAddress::Ipv4(from), IpAddress::Ipv4(to));
+    udp.emit(&mut datagram, &ends.0, &ends.1, discover.buffer_len(), write, &checksums);
+    frame.into_inner()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLIENT: Mac = Mac([0x52, 0x54, 0, 1, 2, 3]);
+
+    #[test]
+    fn questions_read_back_as_what_they_are() {
+        let discover = dhcp_discover(CLIENT, 7);
+        assert_eq!(read(&discover), Some(Said::Dhcp { client: CLIENT, message: Dhcp::Discover }));
+        // A probe claims nothing, so it says nothing.
+        assert_eq!(read(&arp_probe(CLIENT, Ipv4Addr::new(10, 0, 0, 1))), None);
+    }
+
+    #[test]
+    fn mac_addresses_are_strict() {
+        assert_eq!("52:54:00:01:02:03".parse::<Mac>().unwrap().to_string(), CLIENT.to_string());
+        for bad in
+            ["", "52:54:00:01:02", "52:54:00:01:02:3", "53:54:00:01:02:03", "52:54:00:01:02:03:04", "52:54:0:1:2:gg"]
+        {
+            assert!(bad.parse::<Mac>().is_err(), "{bad}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_frame_panics(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..80), kind in 0usize..4, cut in 0usize..400) {
+            let head = [&[0x08, 0x06][..], &[0x08, 0x00, 0x45], &[], &[0x86, 0xdd]][kind];
+            let _ = read(&[&[0; 12], head, &bytes[..]].concat());
+            let mut frame = dhcp_discover(CLIENT, 1);
+            for (to, from) in frame.iter_mut().skip(cut).zip(&bytes) {
+                *to ^= from;
+            }
+            frame.truncate(cut + 60);
+            let _ = read(&frame);
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The host side of a VM's NIC: how it is attached, what the gate must know about it, how the guest is reached.
+
+mod bridge;
+pub mod frame;
+mod link;
+mod user;
+mod watch;
+
+pub use bridge::Bridge;
+pub use frame::{Dhcp, Mac, Said};
+pub use user::User;
+pub use watch::Watch;
+
+use crate::network::{HostFacts, NetworkSpec};
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::BorrowedFd;
+use std::str::FromStr;
+
+/// Which host network a VM gets.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Choice {
+    /// QEMU's user networking: no privileges, ports forwarded from loopback.
+    #[default]
+    User,
+    /// An existing bridge with whatever serves DHCP on it.
+    Bridge(String),
+}
+
+impl FromStr for Choice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('=') {
+            None if text == "user" => Ok(Self::User),
+            Some(("bridge", name)) if !name.is_empty() => Ok(Self::Bridge(name.to_owned())),
+            _ => Err("write `user` or `bridge=NAME`".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User => f.write_str("user"),
+            Self::Bridge(name) => write!(f, "bridge={name}"),
+        }
+    }
+}
+
+/// A guest port that is to be reachable from loopback, and from which host port (any free one by default).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Publish {
+    /// The host's port.
+    pub host: Option<u16>,
+    /// The guest's port.
+    pub guest: u16,
+}
+
+impl FromStr for Publish {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0);
+        let publish = match text.split_once(':') {
+            None => port(text).map(|guest| Self { host: None, guest }),
+            Some((host, guest)) => port(host).and_then(|host| Some(Self { host: Some(host), guest: port(guest)? })),
+        };
+        publish.ok_or_else(|| "write GUEST-PORT or HOST-PORT:GUEST-PORT".to_owned())
+    }
+}
+
+/// Why a VM cannot be attached.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such bridge.
+    #[error(
+        "there is no bridge {0}\nhelp: ip link add {0} type bridge && ip addr add 192.168.100.1/24 dev {0} && ip link set {0} up"
+    )]
+    NoBridge(String),
+    /// The kernel refuses.
+    #[error("cannot {what}{}", privileges(cause))]
+    Io {
+        /// What was tried.
+        what: String,
+        /// Why not.
+        #[source]
+        cause: io::Error,
+    },
+    /// The declared network does not fit into user networking.
+    #[error("user networking cannot serve {0}\nhelp: use `--network bridge=NAME`")]
+    Unfit(String),
+    /// No host port is free, or the one asked for is not.
+    #[error(
+        "the host's port {port} cannot be forwarded: {cause}\nhelp: choose another one, or leave it out: `--publish {guest}`"
+    )]
+    Port {
+        /// The host's port.
+        port: u16,
+        /// The guest's.
+        guest: u16,
+        /// Why not.
+        cause: io::Error,
+    },
+}
+
+fn privileges(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "\nhelp: bridges need root (CAP_NET_ADMIN); `--network user` needs no privileges"
+        }
+        io::ErrorKind::NotFound => "\nhelp: modprobe tun",
+        _ => "",
+    }
+}
+
+/// A VM's place on a host network. Dropped, it is gone.
+#[derive(Debug)]
+pub enum Attachment {
+    /// User networking.
+    User(User),
+    /// A port of a bridge.
+    Bridge(Bridge),
+}
+
+impl Attachment {
+    /// Attaches a NIC. On a bridge this asks the network who else is there, which may take some seconds where nobody
+    /// serves DHCP.
+    pub fn new(choice: &Choice, spec: &NetworkSpec, mac: Mac, ports: &[Publish]) -> Result<Self, Error> {
+        match choice {
+            Choice::User => Ok(Self::User(User::new(spec, mac, ports)?)),
+            Choice::Bridge(name) => Ok(Self::Bridge(Bridge::new(name, spec, mac)?)),
+        }
+    }
+
+    /// What the gate must know.
+    pub fn facts(&self) -> &HostFacts {
+        match self {
+            Self::User(user) => &user.facts,
+            Self::Bridge(bridge) => &bridge.facts,
+        }
+    }
+
+    /// QEMU's `-netdev` value for the backend `id`. `inherit` gives the number of a descriptor that QEMU will have.
+    pub fn netdev<'a>(
+        &'a self,
+        id: &str,
+        inherit: &mut dyn FnMut(BorrowedFd<'a>) -> io::Result<i32>,
+    ) -> io::Result<String> {
+        match self {
+            Self::User(user) => Ok(user.netdev(id)),
+            Self::Bridge(bridge) => Ok(format!("tap,id={id},fd={},vhost=off", inherit(bridge.tap())?)),
+        }
+    }
+
+    /// The guest's address, once it is known: fixed, or that of its lease.
+    pub fn address(&self, watch: &Watch) -> Option<Ipv4Addr> {
+        match self {
+            Self::User(user) if user.fixed => Some(user.guest),
+            Self::Bridge(Bridge { fixed: Some(address), .. }) => Some(*address),
+            _ => watch.lease(),
+        }
+    }
+
+    /// Where a port of the guest at `address` is reached from this host. None: it is not forwarded.
+    pub fn reach(&self, address: Ipv4Addr, port: u16) -> Option<SocketAddr> {
+        match self {
+            Self::User(user) => user.forwards.get(&port).map(|host| (Ipv4Addr::LOCALHOST, *host).into()),
+            Self::Bridge(_) => Some(SocketAddr::new(IpAddr::V4(address), port)),
+        }
+    }
+}

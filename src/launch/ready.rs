@@ -1,0 +1,298 @@
+//! Waiting until every probe of a VM passes, and saying why it does not.
+
+use super::diagnosis::{Diagnosis, Symptoms, diagnose};
+use super::host::{Attachment, Watch};
+use super::probe::{self, Failure};
+use super::vmm::{Qemu, file};
+use super::{Error, Vm, qemu};
+use crate::manifest::{Probe, ProbeCheck};
+use crate::progress::{Event, Observer};
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How often a probe asks again.
+const AGAIN: Duration = Duration::from_millis(100);
+/// How often the VM itself is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+/// How many lines of the console a diagnosis looks at.
+const LINES: usize = 400;
+
+/// A probe that has passed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Passed {
+    /// Its name.
+    pub name: String,
+    /// Where it is reached from this host: an URL for HTTP, else `ADDRESS:PORT`.
+    pub place: String,
+    /// What was answered.
+    pub answer: String,
+    /// Milliseconds after the VM's start.
+    pub after_ms: u64,
+}
+
+/// A VM that is ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Ready {
+    /// The VM's name.
+    pub name: String,
+    /// The guest's address.
+    pub address: Option<Ipv4Addr>,
+    /// Milliseconds after the VM's start at which the address was known.
+    pub address_after_ms: Option<u64>,
+    /// The probes in the manifest's order.
+    pub probes: Vec<Passed>,
+}
+
+/// A VM that did not become ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NotReady {
+    /// The VM's name.
+    pub name: String,
+    /// What failed first.
+    pub diagnosis: Diagnosis,
+    /// The probes that have passed.
+    pub passed: Vec<Passed>,
+    /// The probes that have not.
+    pub failed: Vec<String>,
+}
+
+impl std::fmt::Display for NotReady {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Diagnosis { message, rule, help, exchange, console, .. } = &self.diagnosis;
+        write!(f, "{} is not ready: {message}", self.name)?;
+        for passed in &self.passed {
+            write!(f, "\n  passed  {} ({})", passed.name, passed.answer)?;
+        }
+        for name in &self.failed {
+            write!(f, "\n  failed  {name}")?;
+        }
+        for (title, lines) in [("on the NIC", exchange), ("on the console", console)] {
+            if !lines.is_empty() {
+                write!(f, "\n  {title}:")?;
+            }
+            for line in lines {
+                write!(f, "\n  | {line}")?;
+            }
+        }
+        if let Some(rule) = rule {
+            write!(f, "\n  `goldsmith explain {rule}` explains the rule that predicts this")?;
+        }
+        write!(f, "\nhelp: {help}")
+    }
+}
+
+/// What the threads know of each other.
+#[derive(Debug, Default)]
+struct Board {
+    address: Option<Ipv4Addr>,
+    accepted: BTreeSet<u16>,
+    outcomes: Vec<Outcome>,
+    over: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Outcome {
+    passed: Option<Passed>,
+    failure: Option<Failure>,
+    late: bool,
+}
+
+impl Vm {
+    /// Waits until every probe has passed.
+    pub fn wait_ready(&mut self, observer: &dyn Observer, stop: &dyn Fn() -> bool) -> Result<Ready, Error> {
+        let probes = self.manifest.probes.clone();
+        let board = Mutex::new(Board { outcomes: vec![Outcome::default(); probes.len()], ..Board::default() });
+        let mut address_after = None;
+        let Self { qemu, attachment, watch, started, .. } = self;
+        let ended = std::thread::scope(|scope| {
+            for (index, probe) in probes.iter().enumerate() {
+                let (board, attachment, started) = (&board, &*attachment, *started);
+                scope.spawn(move || follow(index, probe, board, attachment, started, observer));
+            }
+            let mut look = || look(qemu, attachment, watch.as_mut(), &probes, &board);
+            let ended = loop {
+                if stop() {
+                    break Ok(End::Stopped);
+                }
+                match look() {
+                    Ok(None) => {}
+                    Ok(Some(end)) => break Ok(end),
+                    Err(error) => break Err(error),
+                }
+                if address_after.is_none()
+                    && let Some(address) = lock(&board).address
+                {
+                    let after = started.elapsed();
+                    address_after = Some(millis(after));
+                    observer.event(Event::Finished { stage: "address", summary: address.to_string(), took: after });
+                }
+                std::thread::sleep(LOOK);
+            };
+            lock(&board).over = true;
+            ended
+        })?;
+        let board = board.into_inner().unwrap_or_else(PoisonError::into_inner);
+        self.record.address = board.address;
+        let passed: Vec<Passed> = board.outcomes.iter().filter_map(|outcome| outcome.passed.clone()).collect();
+        if passed.len() == probes.len() && ended == End::Done {
+            self.record.ready = true;
+            self.home.write(&self.record)?;
+            self.forget_capture();
+            let name = self.record.name.clone();
+            return Ok(Ready { name, address: board.address, address_after_ms: address_after, probes: passed });
+        }
+        if ended == End::Stopped {
+            return Err(Error::Stopped);
+        }
+        let failures: Vec<_> = probes
+            .iter()
+            .zip(&board.outcomes)
+            .filter(|(_, outcome)| outcome.passed.is_none())
+            .map(|(probe, outcome)| (probe.name.clone(), outcome.failure.clone()))
+            .collect();
+        Err(Error::NotReady(Box::new(self.not_ready(&board, passed, &failures, &ended))))
+    }
+
+    fn not_ready(
+        &self,
+        board: &Board,
+        passed: Vec<Passed>,
+        failures: &[(String, Option<Failure>)],
+        end: &End,
+    ) -> NotReady {
+        let console = qemu::tail(&self.console(), LINES);
+        let said = self.watch.as_ref().map(Watch::seen).unwrap_or_default();
+        let diagnosis = diagnose(&Symptoms {
+            ended: if let End::Vmm(status) = end { Some(status) } else { None },
+            console: &console,
+            said,
+            guest: Some(self.mac),
+            dhcp: self.dhcp(),
+            address: board.address,
+            probes: failures,
+        });
+        let failed = failures.iter().map(|(name, failure)| match failure {
+            Some(failure) => format!("{name}: {failure}"),
+            None => format!("{name}: not asked, the guest's address is not known"),
+        });
+        NotReady { name: self.record.name.clone(), diagnosis, passed, failed: failed.collect() }
+    }
+
+    /// The boot has been watched; later traffic is nobody's business and would fill the disk.
+    fn forget_capture(&mut self) {
+        if self.watch.take().is_some() && self.qemu.end_capture().is_ok() {
+            // A file that stays goes with the folder.
+            let _ = fs::remove_file(self.home.path().join(file::CAPTURE));
+        }
+    }
+}
+
+/// How waiting ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum End {
+    /// Every probe has passed, or is late.
+    Done,
+    /// Somebody asked to stop.
+    Stopped,
+    /// The VMM ended.
+    Vmm(String),
+}
+
+/// Looks at the VM once: its NIC, its probes, its process. None: nothing has ended.
+fn look(
+    qemu: &Qemu,
+    attachment: &Attachment,
+    watch: Option<&mut Watch>,
+    probes: &[Probe],
+    board: &Mutex<Board>,
+) -> Result<Option<End>, Error> {
+    let io = |what| move |cause| Error::Io { what, cause };
+    let mut board = lock(board);
+    if let Some(watch) = watch {
+        watch.poll().map_err(io("read the capture of the NIC's traffic"))?;
+        board.address = attachment.address(watch);
+        board.accepted.extend(probes.iter().map(port).filter(|port| watch.accepted(*port)));
+    }
+    if board.outcomes.iter().all(|outcome| outcome.passed.is_some() || outcome.late) {
+        return Ok(Some(End::Done));
+    }
+    Ok(qemu.ended().map_err(io("wait for QEMU"))?.map(End::Vmm))
+}
+
+/// Asks until the probe passes or is late.
+fn follow(
+    index: usize,
+    probe: &Probe,
+    board: &Mutex<Board>,
+    attachment: &Attachment,
+    started: Instant,
+    observer: &dyn Observer,
+) {
+    let timeout = Duration::from_secs(probe.timeout_seconds);
+    let update = |change: &dyn Fn(&mut Outcome)| {
+        if let Some(outcome) = lock(board).outcomes.get_mut(index) {
+            change(outcome);
+        }
+    };
+    loop {
+        let (over, address) = {
+            let board = lock(board);
+            (board.over, board.address)
+        };
+        if over {
+            return;
+        }
+        let at = address.and_then(|address| attachment.reach(address, port(probe)));
+        if let Some(at) = at {
+            match probe::ask(&probe.check, at).and_then(|answer| believed(probe, attachment, board, answer)) {
+                Ok(answer) => {
+                    let after = started.elapsed();
+                    let place = place(&probe.check, at);
+                    let summary = format!("{}: {answer} at {place}", probe.name);
+                    observer.event(Event::Finished { stage: "probe", summary, took: after });
+                    let passed = Passed { name: probe.name.clone(), place, answer, after_ms: millis(after) };
+                    return update(&|outcome| outcome.passed = Some(passed.clone()));
+                }
+                Err(failure) => update(&|outcome| outcome.failure = Some(failure.clone())),
+            }
+        }
+        if started.elapsed() > timeout {
+            return update(&|outcome| outcome.late = true);
+        }
+        std::thread::sleep(AGAIN);
+    }
+}
+
+/// User networking accepts connections before the guest does: without a banner only the guest's own acceptance counts.
+fn believed(probe: &Probe, attachment: &Attachment, board: &Mutex<Board>, answer: String) -> Result<String, Failure> {
+    let says_nothing = matches!(probe.check, ProbeCheck::Tcp { banner: None, .. });
+    if says_nothing && matches!(attachment, Attachment::User(_)) && !lock(board).accepted.contains(&port(probe)) {
+        return Err(Failure::Closed("the guest has not accepted a connection".to_owned()));
+    }
+    Ok(answer)
+}
+
+fn place(check: &ProbeCheck, at: SocketAddr) -> String {
+    match check {
+        ProbeCheck::Http { path, .. } => format!("http://{at}{path}"),
+        ProbeCheck::Tcp { .. } => at.to_string(),
+    }
+}
+
+fn port(probe: &Probe) -> u16 {
+    match probe.check {
+        ProbeCheck::Http { port, .. } | ProbeCheck::Tcp { port, .. } => port,
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn lock(board: &Mutex<Board>) -> std::sync::MutexGuard<'_, Board> {
+    board.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,202 @@
+//! Real VMs behind a real bridge with a real dnsmasq, and behind user networking: they become ready, they are refused,
+//! they are stopped, and nothing of them is left.
+
+mod common;
+
+use common::lab::{Dhcp, Lab};
+use common::{goldsmith, image, need, need_root, succeed};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const FOUNDING: &str = "ip=192.168.100.12::192.168.100.1:255.255.255.0::eth0:on";
+
+/// `goldsmith launch` inside the lab, emulated on every machine so that all see the same.
+fn launch(lab: &Lab, folder: &Path) -> Command {
+    need("qemu-system-x86_64", "apt-get install qemu-system-x86");
+    let mut command = lab.command(env!("CARGO_BIN_EXE_goldsmith"));
+    command.env("GOLDSMITH_STATE", lab.folder().join("state")).env("NO_COLOR", "1");
+    command.args(["launch", "--accel", "emulation", "--network", "bridge=br0"]).arg(folder);
+    command
+}
+
+fn text(output: &Output) -> String {
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    format!("{}\n{out}\n{err}", output.status)
+}
+
+/// Nothing of a launch is left: no process, no tap, no folder; and the golden image is what it was.
+#[track_caller]
+fn assert_nothing_left(lab: &Lab, folder: &Path) {
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(5) && !lab.processes().is_empty() {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(lab.processes(), [""; 0], "processes are left");
+    assert_eq!(lab.interfaces(), ["br0", "lo"], "interfaces are left");
+    let vms = lab.folder().join("state/vms");
+    let left: Vec<_> = std::fs::read_dir(&vms).map(|entries| entries.flatten().collect()).unwrap_or_default();
+    assert!(left.is_empty(), "folders are left: {left:?}");
+    succeed(goldsmith().arg("verify").arg(folder));
+}
+
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < Duration::from_secs(120), "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn console(lab: &Lab) -> PathBuf {
+    lab.folder().join("state/vms/minimal-1/console.log")
+}
+
+fn running(mut command: Command) -> Child {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+#[test]
+fn a_vm_behind_a_bridge_takes_a_lease_answers_and_leaves_nothing() {
+    need_root();
+    let (lab, folder) = (Lab::new(Dhcp::Served), image("minimal"));
+    let output = launch(&lab, &folder).args(["--stop-after-ready", "--format", "json"]).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let (address, mac) = (report["ready"]["address"].as_str().unwrap(), report["vm"]["mac"].as_str().unwrap());
+    assert!(lab.leases().contains(&format!("{mac} {address}")), "{}\n{}", lab.leases(), text(&output));
+    assert_eq!(report["ready"]["probes"][0]["place"], format!("http://{address}:8080/health"));
+    assert_nothing_left(&lab, &folder);
+
+    // The founding case: the same image, with the argument of the fleet. Nothing is started.
+    let output = launch(&lab, &folder).args(["--append", FOUNDING]).output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output));
+    for words in ["NET-K002", "192.168.100.12", "/etc/netplan/01-netcfg.yaml:7", "nothing was started"] {
+        assert!(text(&output).contains(words), "{words}: {}", text(&output));
+    }
+    assert_nothing_left(&lab, &folder);
+}
+
+#[test]
+fn a_fixed_address_is_reached_and_refused_where_it_cannot_be() {
+    need_root();
+    let (lab, folder) = (Lab::new(Dhcp::None), image("static"));
+    let output = launch(&lab, &folder).args(["--stop-after-ready", "--format", "json"]).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["ready"]["address"], "192.168.100.12");
+
+    // Expected elsewhere, by the control plane or by the arguments.
+    let refused = |arguments: &[&str], rule: &str| {
+        let output = launch(&lab, &folder).args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{}", text(&output));
+        assert!(text(&output).contains(rule), "{rule}: {}", text(&output));
+    };
+    refused(&["--expect", "192.168.100.13"], "NET-G003");
+    refused(&["--append", "ip=192.168.100.13::192.168.100.1:255.255.255.0::eth0:off"], "NET-K003");
+    // Another machine holds the address.
+    succeed(lab.command("ip").args("link add holder type veth peer name port".split(' ')));
+    for line in [
+        "link set port master br0 up",
+        "netns add other",
+        "link set holder netns other",
+        "-n other addr add 192.168.100.12/24 dev holder",
+        "-n other link set holder up",
+    ] {
+        succeed(lab.command("ip").args(line.split(' ')));
+    }
+    refused(&[], "NET-H007");
+    succeed(lab.command("ip").args(["netns", "delete", "other"]));
+    // The bridge is in another subnet.
+    succeed(lab.command("ip").args("addr flush dev br0".split(' ')));
+    succeed(lab.command("ip").args("addr add 10.9.0.1/24 dev br0".split(' ')));
+    refused(&[], "NET-H001");
+    wait_until("the veth pair goes with its namespace", || lab.interfaces() == ["br0", "lo"]);
+    assert_nothing_left(&lab, &folder);
+}
+
+#[test]
+fn a_guest_that_wants_a_lease_is_refused_where_nobody_serves_dhcp() {
+    need_root();
+    let (lab, folder) = (Lab::new(Dhcp::None), image("minimal"));
+    let output = launch(&lab, &folder).output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output));
+    assert!(text(&output).contains("NET-H003"), "{}", text(&output));
+    assert_nothing_left(&lab, &folder);
+}
+
+#[test]
+fn ctrl_c_and_kill_leave_nothing_behind() {
+    need_root();
+    let (lab, folder) = (Lab::new(Dhcp::Served), image("minimal"));
+    let signal = |name: &str| {
+        let process = running(launch(&lab, &folder));
+        wait_until("the guest's kernel speaks", || {
+            std::fs::read_to_string(console(&lab)).is_ok_and(|text| text.contains("Linux version"))
+        });
+        succeed(lab.command("pkill").args([name, "-x", "goldsmith"]));
+        process.wait_with_output().unwrap()
+    };
+    let output = signal("-INT");
+    assert_eq!(output.status.code(), Some(130), "{}", text(&output));
+    assert_nothing_left(&lab, &folder);
+
+    // Nobody can clean up after SIGKILL at once, but the VM and its tap go, and the next launch removes the folder.
+    signal("-KILL");
+    wait_until("the VM ends with its launcher", || lab.processes().is_empty());
+    assert_eq!(lab.interfaces(), ["br0", "lo"]);
+    assert!(console(&lab).exists());
+    let output = launch(&lab, &folder).args(["--append", FOUNDING]).output().unwrap();
+    assert!(text(&output).contains("cleaned up after minimal-1"), "{}", text(&output));
+    assert_nothing_left(&lab, &folder);
+}
+
+#[test]
+fn a_vm_that_is_not_ready_says_which_layer_failed() {
+    need_root();
+    let (lab, folder) = (Lab::new(Dhcp::Served), image("minimal"));
+    let fails = |append: &str, layer: &str| {
+        let output = launch(&lab, &folder).args(["--format", "json", "--append", append]).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(report["diagnosis"]["layer"], layer, "{}", text(&output));
+    };
+    fails("root=/dev/vdz rootdelay=1", "root");
+    fails("init=/bin/false", "kernel");
+    assert_nothing_left(&lab, &folder);
+}
+
+#[test]
+fn user_networking_needs_no_privileges_and_no_bridge() {
+    let state = tempfile::tempdir().unwrap();
+    for name in ["minimal", "static"] {
+        let mut command = goldsmith();
+        command.env("GOLDSMITH_STATE", state.path()).arg("launch").arg(image(name));
+        command.args(["--accel", "emulation", "--stop-after-ready", "--format", "json"]);
+        let output = succeed(&mut command);
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let expected = if name == "static" { "192.168.100.12" } else { "10.0.2.15" };
+        assert_eq!(report["ready"]["address"], expected);
+        assert!(report["ready"]["probes"][0]["place"].as_str().unwrap().starts_with("http://127.0.0.1:"));
+        assert!(std::fs::read_dir(state.path().join("vms")).unwrap().next().is_none());
+    }
+}
+
+#[test]
+fn what_cannot_be_launched_says_what_to_type() {
+    let folder = image("minimal");
+    let state = tempfile::tempdir().unwrap();
+    let fails = |arguments: &[&str], status: i32, words: &str| {
+        let mut command = goldsmith();
+        command.env("GOLDSMITH_STATE", state.path()).arg("launch").arg(&folder).args(arguments);
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(status), "{}", text(&output));
+        assert!(text(&output).contains(words), "{words}: {}", text(&output));
+        assert!(std::fs::read_dir(state.path().join("vms")).is_ok_and(|mut left| left.next().is_none()));
+    };
+    fails(&["--accel", "emulation", "--network", "bridge=nobridge0"], 1, "ip link add nobridge0 type bridge");
+    fails(&["--accel", "emulation", "--set", "decodo_port=1"], 1, "it declares none");
+    fails(&["--accel", "emulation", "--name", "../x"], 1, "at most 40 letters");
+    fails(&["--network", "nothing"], 2, "user");
+    fails(&["--mac", "53:54:00:00:00:01"], 2, "group address");
+}
