@@ -25,6 +25,10 @@ pub struct KernelFacts {
     pub pvh: Presence,
     /// `CONFIG_SERIO_I8042`: with a keyboard controller, `reboot=k` and Ctrl-Alt-Del work.
     pub i8042: Presence,
+    /// `CONFIG_BONDING`: built in, it makes a `bond0` before anything else runs. Not in manifests.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub bonding: Presence,
 }
 
 /// How a kernel has a feature.
@@ -64,6 +68,7 @@ impl KernelFacts {
             ext4: presence("EXT4_FS"),
             pvh: presence("PVH"),
             i8042: presence("SERIO_I8042"),
+            bonding: presence("BONDING"),
         }
     }
 }

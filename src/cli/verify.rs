@@ -130,7 +130,7 @@ impl Subject {
             Bus::Mmio => Transport::Mmio,
             Bus::Pci => Transport::Pci,
         };
-        VmmFacts { transport, mac: self.mac.clone() }
+        VmmFacts { transport, mac: self.mac.clone(), ..VmmFacts::default() }
     }
 
     fn folder(&self) -> Result<Outcome, Error> {

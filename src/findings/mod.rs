@@ -6,7 +6,7 @@
 pub mod render;
 mod rule;
 
-pub use rule::RuleDoc;
+pub use rule::{RuleDoc, index};
 
 use serde::Serialize;
 
@@ -20,6 +20,17 @@ pub enum Severity {
     Warning,
     /// Must not go on: a recipe that means nothing, a VM that would not be reachable.
     Error,
+}
+
+impl Severity {
+    /// As people read it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
 }
 
 /// One thing a check found.

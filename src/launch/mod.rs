@@ -180,7 +180,7 @@ impl Vm {
         })?;
         let request = Request {
             args,
-            vmm: VmmFacts { transport: Transport::Mmio, mac: Some(mac.to_string()) },
+            vmm: VmmFacts { transport: Transport::Mmio, mac: Some(mac.to_string()), ..VmmFacts::default() },
             host: Some(attachment.facts().clone()),
             expect: options.expect,
             allow: options.allow.clone(),

@@ -11,6 +11,7 @@ pub(super) const UNITS: &[&str] = &[
     "systemd-networkd-wait-online.service",
     "systemd-network-generator.service",
     "systemd-resolved.service",
+    "systemd-udevd.service",
     "NetworkManager.service",
     "networking.service",
     "ifup@eth0.service",
@@ -25,7 +26,10 @@ pub(super) const UNITS: &[&str] = &[
 ];
 
 /// Where systemd looks for units and network files, strongest first (systemd.unit(5), systemd.network(5)).
-pub(super) const SYSTEMD_ROOTS: &[&str] = &["/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib"];
+const SYSTEMD_ROOTS: &[&str] = &["/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib"];
+
+/// The same without `/run`: what an image has there is hidden at boot, when systemd mounts a tmpfs over it.
+pub(super) const BOOT_ROOTS: &[&str] = &["/etc", "/usr/local/lib", "/usr/lib", "/lib"];
 
 /// Single files whose content matters.
 const FILES: &[&str] = &[
@@ -39,12 +43,14 @@ const FILES: &[&str] = &[
     "/etc/dhcpcd.conf",
     "/etc/NetworkManager/NetworkManager.conf",
     "/etc/systemd/networkd.conf",
+    "/etc/fstab",
 ];
 
 /// Files that matter by being there, or by being empty.
 const PRESENCE: &[&str] = &[
     "/var/lib/dbus/machine-id",
     "/var/lib/dhcpcd/duid",
+    "/etc/dhcpcd.duid",
     "/var/lib/systemd/random-seed",
     "/var/lib/systemd/credential.secret",
     "/var/lib/cloud/instance",
@@ -52,6 +58,8 @@ const PRESENCE: &[&str] = &[
     "/etc/NetworkManager/conf.d",
     "/usr/lib/systemd/systemd-networkd",
     "/lib/systemd/systemd-networkd",
+    "/usr/lib/systemd/systemd-udevd",
+    "/lib/systemd/systemd-udevd",
     "/usr/lib/systemd/system-generators/netplan",
     "/lib/systemd/system-generators/netplan",
     "/etc/systemd/system-generators/netplan",
@@ -67,6 +75,8 @@ const PRESENCE: &[&str] = &[
     "/sbin/dhcpcd",
     "/sbin/ifup",
     "/usr/sbin/udhcpc",
+    "/sbin/udhcpc",
+    "/usr/bin/busybox",
     "/usr/lib/systemd/systemd",
     "/lib/systemd/systemd",
 ];
@@ -76,13 +86,19 @@ const FOLDERS: &[(&str, &str)] = &[
     ("/etc/network/interfaces.d", ""),
     ("/etc/cloud/cloud.cfg.d", ".cfg"),
     ("/etc/NetworkManager/conf.d", ".conf"),
+    ("/usr/lib/NetworkManager/conf.d", ".conf"),
     ("/etc/NetworkManager/system-connections", ".nmconnection"),
     ("/etc/udev/rules.d", ".rules"),
 ];
 
 /// Folders in which only names matter.
-const NAMES: &[(&str, &str)] =
-    &[("/etc/ssh", "ssh_host_"), ("/var/lib/dhcp", ""), ("/var/lib/dhcpcd", ""), ("/var/lib/NetworkManager", "")];
+const NAMES: &[(&str, &str)] = &[
+    ("/usr/lib/modules", ""),
+    ("/etc/ssh", "ssh_host_"),
+    ("/var/lib/dhcp", ""),
+    ("/var/lib/dhcpcd", ""),
+    ("/var/lib/NetworkManager", ""),
+];
 
 /// The most entries of one folder that are read. More is nothing a working guest has.
 const MAX_ENTRIES: usize = 512;
@@ -93,7 +109,7 @@ const MAX_LINKS: usize = 8;
 
 /// Reads what decides a guest's network, and nothing else. `image` is what findings call it.
 pub fn capture<F: GuestFiles>(image: &str, files: &F) -> Result<Snapshot, F::Error> {
-    let snapshot = Snapshot { image: image.to_owned(), nodes: BTreeMap::new() };
+    let snapshot = Snapshot { image: image.to_owned(), ..Snapshot::default() };
     let mut capture = Capture { files, snapshot, total: 0 };
     for path in FILES {
         capture.add(path, true)?;
@@ -129,7 +145,8 @@ impl<F: GuestFiles> Capture<'_, F> {
         let network = format!("{root}/systemd/network");
         let ends = |name: &str| [".network", ".link", ".netdev"].iter().any(|end| name.ends_with(end));
         self.folder(&network, ends, true)?;
-        for name in self.names(&network)?.iter().filter(|name| name.ends_with(".d")) {
+        let names = self.names(&network)?;
+        for name in names.iter().filter(|name| name.ends_with(".d")) {
             self.folder(&format!("{network}/{name}"), |name| name.ends_with(".conf"), true)?;
         }
         self.folder(&format!("{root}/systemd/system-preset"), |name| name.ends_with(".preset"), true)?;
@@ -162,10 +179,16 @@ impl<F: GuestFiles> Capture<'_, F> {
         Ok(matches!(self.files.node(&path, false)?, Some(SnapshotNode::Directory)))
     }
 
-    fn names(&self, folder: &str) -> Result<Vec<String>, F::Error> {
-        let Ok(folder) = folder.parse() else { return Ok(Vec::new()) };
-        let mut names = self.files.list(&folder)?;
-        names.truncate(MAX_ENTRIES);
+    fn names(&mut self, folder: &str) -> Result<Vec<String>, F::Error> {
+        let Ok(path) = folder.parse() else { return Ok(Vec::new()) };
+        let mut names = self.files.list(&path)?;
+        if names.len() > MAX_ENTRIES {
+            names.truncate(MAX_ENTRIES);
+            let unread = format!("{folder} has more than {MAX_ENTRIES} entries; the rest was not read");
+            if !self.snapshot.unread.contains(&unread) {
+                self.snapshot.unread.push(unread);
+            }
+        }
         Ok(names)
     }
 
@@ -250,6 +273,15 @@ impl Snapshot {
         }
     }
 
+    /// The size of the regular file that a path leads to; 0 when there is none.
+    pub(super) fn size(&self, path: &str) -> u64 {
+        match self.at(path) {
+            Some((_, SnapshotNode::File { bytes: FileBytes::Known(bytes), .. })) => bytes.len() as u64,
+            Some((_, SnapshotNode::File { bytes: FileBytes::Present(size) | FileBytes::TooLarge(size), .. })) => *size,
+            _ => 0,
+        }
+    }
+
     /// The names of the captured nodes that stand directly in a folder.
     pub(super) fn names(&self, folder: &str) -> Vec<&str> {
         let Ok(folder) = folder.parse::<GuestPath>() else { return Vec::new() };
@@ -291,7 +323,7 @@ impl Snapshot {
         };
         self.nodes
             .iter()
-            .filter(|(path, _)| !path.as_str().starts_with("/boot/"))
+            .filter(|(path, _)| !path.as_str().starts_with("/boot/") && path.as_str() != "/etc/fstab")
             .filter_map(|(path, node)| Some((path.clone(), digest(node)?)))
             .collect()
     }

@@ -44,6 +44,10 @@ pub enum Initrd {
     /// goldsmith's own: it configures no network and loads virtio modules.
     #[default]
     Goldsmith,
+    /// initramfs-tools: reads `ip=` on Ubuntu, and on Debian only where the root is on NFS.
+    InitramfsTools,
+    /// dracut with its `network-legacy` module: reads `ip=`, `rd.*`, `ifname=`, `nameserver=`.
+    Dracut,
     /// One nobody has looked into.
     Unknown,
 }
@@ -65,6 +69,18 @@ pub struct VmmFacts {
     pub transport: Transport,
     /// The NIC's MAC address, when it is fixed from outside.
     pub mac: Option<String>,
+    /// Nobody fixes the MAC address: the guest makes up one of its own.
+    pub random_mac: bool,
+    /// NICs beside the first.
+    pub more_nics: usize,
+    /// What the VMM itself puts behind the arguments (they are in [`Inputs::args`] already).
+    pub appended: String,
+    /// The VM is stopped with Ctrl-Alt-Del.
+    pub ctrl_alt_del: bool,
+    /// Somebody waits for a line on the serial console.
+    pub reads_console: bool,
+    /// The kernel's release, `6.1.0-56-cloud-amd64`. None: read from the image, if it has one.
+    pub kernel_release: Option<String>,
 }
 
 /// The host side of the NIC.
@@ -80,6 +96,32 @@ pub struct HostFacts {
     pub in_use: Vec<IpAddr>,
     /// MAC addresses that other machines hold, lower case.
     pub macs_in_use: Vec<String>,
+    /// The VM's tap.
+    pub tap: Tap,
+    /// Networks that the host reaches in another way than over this bridge.
+    pub routes: Vec<Cidr>,
+    /// A firewall keeps UDP port 67 from the DHCP server.
+    pub drops_dhcp: bool,
+    /// Whether the DHCP server ignores client identifiers (`dhcp-ignore-clid`). None: nobody looked.
+    pub ignores_client_id: Option<bool>,
+    /// The host itself asks for a lease in the guest's name (CNI's `dhcp` IPAM).
+    pub asks_for_guest: bool,
+    /// Whether a metadata service answers at 169.254.169.254. None: nobody looked.
+    pub metadata: Option<bool>,
+}
+
+/// Where the VM's tap is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Tap {
+    /// Nobody looked, or goldsmith makes it.
+    #[default]
+    Unknown,
+    /// On the bridge.
+    Attached,
+    /// There is no tap of this name.
+    Missing(String),
+    /// A tap of this name is there, but its master is another, or none.
+    Elsewhere(String, Option<String>),
 }
 
 /// Who answers DHCP on a bridge.

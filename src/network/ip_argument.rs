@@ -1,15 +1,18 @@
-//! The `ip=` kernel argument, as each program that may read it understands it.
+//! The `ip=` kernel argument, as the kernel, dracut and initramfs-tools understand it ([`super::generator`] has systemd's
+//! reading).
 
-use super::{Cidr, NetworkdConfig};
+use super::Cidr;
 use std::net::{IpAddr, Ipv4Addr};
 
-/// What the kernel's own `IP_PNP` code does with one `ip=` value.
+/// What the kernel's own `IP_PNP` code does with one `ip=` value, or with several.
 ///
 /// Source: `net/ipv4/ipconfig.c` (`ip_auto_config_setup`, `ic_proto_name`), `Documentation/admin-guide/nfs/nfsroot.rst`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct KernelIp {
     /// Field 1. None: to be found by the protocol.
     pub address: Option<Ipv4Addr>,
+    /// Field 2: the NFS server for the kernel, the peer for systemd and dracut.
+    pub server: Option<Ipv4Addr>,
     /// Field 3.
     pub gateway: Option<Ipv4Addr>,
     /// Field 4 as a prefix length. None: not given, the kernel guesses from the address class.
@@ -26,48 +29,52 @@ pub struct KernelIp {
     pub dns: Vec<Ipv4Addr>,
     /// Fields that are neither empty nor what belongs there; the kernel's `in_aton` makes something up.
     pub malformed: Vec<String>,
+    /// How many fields there are.
+    pub fields: usize,
 }
 
 impl KernelIp {
     /// Reads the value of `ip=` (or `nfsaddrs=`). Never fails: the kernel does not either.
     pub fn parse(value: &str) -> Self {
-        let mut ip = Self {
-            address: None,
-            gateway: None,
-            prefix: None,
-            hostname: None,
-            device: None,
-            automatic: !matches!(value, "" | "off" | "none"),
-            method: None,
-            dns: Vec::new(),
-            malformed: Vec::new(),
-        };
-        if !value.contains(':') && is_method(value) || value.is_empty() {
-            ip.method = (!value.is_empty()).then(|| value.to_owned());
-            return ip;
+        Self::default().then(value)
+    }
+
+    /// Reads another `ip=`: the kernel has one parser with global variables, so a field that is not empty replaces the
+    /// one before, and all others stay.
+    #[must_use]
+    pub fn then(mut self, value: &str) -> Self {
+        self.automatic = !matches!(value, "" | "off" | "none");
+        if !self.automatic || is_method(value) {
+            self.method = (!value.is_empty()).then(|| value.to_owned());
+            self.fields = self.fields.max(usize::from(!value.is_empty()));
+            return self;
         }
-        for (index, field) in value.split(':').enumerate().filter(|(_, field)| !field.is_empty()) {
-            ip.field(index, field);
+        for (index, field) in value.split(':').enumerate() {
+            self.fields = self.fields.max(index + 1);
+            if !field.is_empty() {
+                self.field(index, field);
+            }
         }
-        ip
+        self
     }
 
     fn field(&mut self, index: usize, field: &str) {
         match index {
             0 => self.address = self.ipv4(field).filter(|address| !address.is_unspecified()),
-            1 | 9 => drop(self.ipv4(field)),
+            1 => self.server = self.ipv4(field),
             2 => self.gateway = self.ipv4(field),
             3 => self.prefix = self.ipv4(field).and_then(prefix_of),
             4 => self.hostname = Some(field.to_owned()),
             5 => self.device = Some(field.to_owned()),
             6 => {
                 self.method = Some(field.to_owned());
-                self.automatic = is_method(field) && !matches!(field, "off" | "none");
+                self.automatic = is_method(field) && !matches!(field, "off" | "none") || self.address.is_some();
             }
             7 | 8 => {
                 let server = self.ipv4(field);
                 self.dns.extend(server);
             }
+            9 => drop(self.ipv4(field)),
             _ => self.malformed.push(field.to_owned()),
         }
     }
@@ -97,6 +104,12 @@ impl KernelIp {
     pub fn asks(&self) -> bool {
         self.address.is_none() && self.automatic
     }
+
+    /// The method, when it asks for a configuration beside the address that is given.
+    pub fn ambiguous(&self) -> Option<&str> {
+        let method = self.method.as_deref().filter(|_| self.address.is_some())?;
+        (is_method(method) && !matches!(method, "off" | "none")).then_some(method)
+    }
 }
 
 /// The words `ic_proto_name` knows.
@@ -110,130 +123,65 @@ pub fn prefix_of(mask: Ipv4Addr) -> Option<u8> {
     (bits.leading_ones() + bits.trailing_zeros().min(32) >= 32 || bits == 0).then(|| bits.leading_ones() as u8)
 }
 
-/// Why `systemd-network-generator` refuses an `ip=` value: it then exits with status 1.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("systemd-network-generator refuses `{field}`: {why}")]
-pub struct Rejected {
-    /// The field.
-    pub field: String,
-    /// What it should have been.
-    pub why: &'static str,
-}
-
-/// What `systemd-network-generator` makes of one `ip=` value: the interface (empty: every one) and its configuration.
-/// Only IPv4 forms; an IPv6 form is `Ok(None)`, which callers call unknown.
+/// What an initrd with dracut's `network-legacy` module does with one `ip=` value.
 ///
-/// Source: systemd `src/network/generator/network-generator.c` (`parse_cmdline_ip` and below), v252.
-pub fn generator(value: &str) -> Result<Option<(String, NetworkdConfig)>, Rejected> {
-    if value.starts_with('[') {
-        return Ok(None);
-    }
-    let Some((first, rest)) = value.split_once(':') else {
-        return Ok(Some((String::new(), with_method(value)?)));
-    };
-    if !first.is_empty() && first.parse::<Ipv4Addr>().is_err() {
-        let mut fields = rest.splitn(3, ':');
-        let config = with_method(fields.next().unwrap_or_default())?;
-        if let Some(mtu) = fields.next().filter(|mtu| !mtu.is_empty() && mtu.parse::<u32>().is_err()) {
-            return Err(rejected(mtu, "an MTU is expected"));
-        }
-        if let Some(mac) = fields.next().filter(|mac| !is_mac(mac)) {
-            return Err(rejected(mac, "a MAC address is expected"));
-        }
-        return Ok(Some((first.to_owned(), config)));
-    }
-    addressed(value).map(Some)
+/// Source: dracut 057 `modules.d/40network/net-lib.sh` (`ip_to_var`), `35network-legacy/parse-ip-opts.sh`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dracut {
+    /// Sets a fixed address on a device (every one, when none is named).
+    Static(Option<String>),
+    /// Asks for a configuration on a device.
+    Asks(Option<String>),
+    /// Gives up: the boot stops in the emergency shell.
+    Dies(String),
 }
 
-/// `client:peer:gateway:netmask:hostname:interface:method[:…]`.
-fn addressed(value: &str) -> Result<(String, NetworkdConfig), Rejected> {
-    let fields: Vec<&str> = value.splitn(8, ':').collect();
-    let [client, peer, gateway, mask, hostname, interface, method, rest @ ..] = fields.as_slice() else {
-        return Err(rejected(value, "seven fields are expected"));
+/// Reads one `ip=` value as dracut's `network-legacy` does.
+pub fn dracut(value: &str) -> Dracut {
+    const ASKING: &[&str] = &["dhcp", "on", "any", "dhcp6", "auto6", "either6", "link6", "single-dhcp"];
+    let fields = dracut_fields(value);
+    let field = |index: usize| fields.get(index).copied().filter(|field| !field.is_empty());
+    let (address, mask, device, method) = match fields.as_slice() {
+        [] | [""] => return Dracut::Dies("it is empty".to_owned()),
+        [word] if word.split('.').count() >= 4 => return Dracut::Static(None),
+        [word] => (None, None, None, *word),
+        [device, word, ..] if ASKING.contains(word) => (None, None, Some(*device), *word),
+        _ => (field(0), field(3), field(5), field(6).unwrap_or_default()),
     };
-    let client = address(client)?;
-    address(peer)?;
-    let gateway = address(gateway)?;
-    let prefix = prefix(mask)?;
-    if !hostname.is_empty() && !is_hostname(hostname) {
-        return Err(rejected(hostname, "a host name is expected"));
+    let method = if method.is_empty() { "dhcp" } else { method };
+    let device = device.filter(|device| !device.is_empty()).map(str::to_owned);
+    for word in method.split(',') {
+        match word {
+            "none" | "off" if address.is_none() => {
+                return Dracut::Dies(format!("`{word}` without an address does not make sense"));
+            }
+            "none" | "off" if mask.is_none() => return Dracut::Dies("the netmask is missing".to_owned()),
+            "dhcp" | "dhcp6" | "on" | "any" | "single-dhcp" if address.is_some() => {
+                return Dracut::Dies(format!("setting client-ip does not make sense for `{word}`"));
+            }
+            "none" | "off" | "ibft" => {}
+            word if ASKING.contains(&word) => {}
+            word => return Dracut::Dies(format!("`{word}` is not supported")),
+        }
     }
-    let mut config = with_method(method)?;
-    let full = client.map(|address| Cidr { address: IpAddr::V4(address), prefix: prefix.unwrap_or(32) });
-    config.addresses.extend(full);
-    config.gateways.extend(gateway.map(IpAddr::V4));
-    if let Some(rest) = rest.first() {
-        config.dns = tail(rest)?;
-    }
-    Ok(((*interface).to_owned(), config))
+    if address.is_some() { Dracut::Static(device) } else { Dracut::Asks(device) }
 }
 
-/// What stands behind the method: two name servers, or an MTU and a MAC address.
-fn tail(rest: &str) -> Result<Vec<IpAddr>, Rejected> {
-    let (first, second) = rest.split_once(':').map_or((rest, None), |(first, second)| (first, Some(second)));
-    let Ok(server) = first.parse::<Ipv4Addr>() else {
-        if !first.is_empty() && first.parse::<u32>().is_err() {
-            return Err(rejected(first, "a name server or an MTU is expected"));
-        }
-        return match second {
-            Some(mac) if !is_mac(mac) => Err(rejected(mac, "a MAC address is expected")),
-            None if first.is_empty() => Err(rejected(first, "a name server or an MTU is expected")),
-            _ => Ok(Vec::new()),
+/// `ip_to_var`'s splitting: colons, but not those inside brackets.
+fn dracut_fields(value: &str) -> Vec<&str> {
+    let (mut fields, mut rest) = (Vec::new(), value);
+    loop {
+        let bracket = rest.strip_prefix('[').and_then(|inner| inner.split_once(']'));
+        let (field, more) = match bracket {
+            Some((inner, more)) => (inner, more.strip_prefix(':')),
+            None => rest.split_once(':').map_or((rest, None), |(field, more)| (field, Some(more))),
         };
-    };
-    let mut servers = vec![IpAddr::V4(server)];
-    match second {
-        None | Some("") => {}
-        Some(second) => {
-            servers.push(IpAddr::V4(second.parse().map_err(|_| rejected(second, "one name server is expected"))?));
+        fields.push(field);
+        match more {
+            Some(more) => rest = more,
+            None => return fields,
         }
     }
-    Ok(servers)
-}
-
-fn with_method(method: &str) -> Result<NetworkdConfig, Rejected> {
-    let dhcp4 = match method {
-        "none" | "off" | "dhcp6" | "auto6" | "ibft" | "link6" | "link-local" => false,
-        "on" | "any" | "dhcp" | "either6" => true,
-        _ => {
-            return Err(rejected(method, "none, off, on, any, dhcp, dhcp6, auto6, either6, ibft or link6 is expected"));
-        }
-    };
-    Ok(NetworkdConfig { dhcp4, ..NetworkdConfig::default() })
-}
-
-fn address(field: &str) -> Result<Option<Ipv4Addr>, Rejected> {
-    if field.is_empty() {
-        return Ok(None);
-    }
-    field.parse().map(Some).map_err(|_| rejected(field, "an IPv4 address is expected"))
-}
-
-fn prefix(field: &str) -> Result<Option<u8>, Rejected> {
-    if field.is_empty() {
-        return Ok(None);
-    }
-    let bits = field.parse::<u8>().ok().filter(|bits| *bits <= 32);
-    let bits = bits.or_else(|| prefix_of(field.parse().ok()?));
-    bits.map(Some).ok_or_else(|| rejected(field, "a netmask or prefix length is expected"))
-}
-
-fn is_hostname(name: &str) -> bool {
-    name.len() <= 64
-        && name.split('.').all(|label| {
-            !label.is_empty()
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-        })
-}
-
-fn is_mac(text: &str) -> bool {
-    text.split(':').count() == 6 && text.split(':').all(|part| part.len() == 2 && u8::from_str_radix(part, 16).is_ok())
-}
-
-fn rejected(field: &str, why: &'static str) -> Rejected {
-    Rejected { field: field.chars().take(80).collect(), why }
 }
 
 #[cfg(test)]
@@ -243,28 +191,51 @@ mod tests {
     const FOUNDING: &str = "192.168.100.12::192.168.100.1:255.255.255.0::eth0:on";
 
     #[test]
-    fn the_founding_argument_means_static_to_the_kernel_and_both_to_systemd() {
+    fn the_founding_argument_is_static_to_the_kernel_and_death_to_dracut() {
         let kernel = KernelIp::parse(FOUNDING);
         assert_eq!(kernel.cidr().unwrap().to_string(), "192.168.100.12/24");
-        assert_eq!((kernel.device.as_deref(), kernel.asks()), (Some("eth0"), false));
-        let (interface, config) = generator(FOUNDING).unwrap().unwrap();
-        assert_eq!((interface.as_str(), config.dhcp4, config.addresses.len()), ("eth0", true, 1));
+        assert_eq!((kernel.device.as_deref(), kernel.asks(), kernel.ambiguous()), (Some("eth0"), false, Some("on")));
+        assert_eq!(dracut(FOUNDING), Dracut::Dies("setting client-ip does not make sense for `on`".into()));
     }
 
     #[test]
     fn the_kernel_guesses_what_is_left_out() {
         assert_eq!(KernelIp::parse("10.1.2.3").cidr().unwrap().prefix, 8);
-        assert!(KernelIp::parse("dhcp").asks() && KernelIp::parse("::::::dhcp").asks());
-        assert!(!KernelIp::parse("off").asks() && !KernelIp::parse("").asks() && !KernelIp::parse("::::::off").asks());
+        for (value, asks) in [("dhcp", true), ("::::::dhcp", true), ("off", false), ("", false), ("::::::off", false)] {
+            assert_eq!(KernelIp::parse(value).asks(), asks, "{value}");
+        }
         assert_eq!(prefix_of("255.255.255.0".parse().unwrap()), Some(24));
         assert_eq!(prefix_of("255.0.255.0".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn several_arguments_share_one_parser_in_the_kernel() {
+        let both = KernelIp::parse(FOUNDING).then("dhcp");
+        assert_eq!((both.cidr().map(|cidr| cidr.prefix), both.asks()), (Some(24), false));
+        let off = KernelIp::parse("dhcp").then("off");
+        assert!(!off.asks());
+    }
+
+    #[test]
+    fn dracut_reads_every_form() {
+        for (value, wanted) in [
+            ("dhcp", Dracut::Asks(None)),
+            ("eth0:dhcp", Dracut::Asks(Some("eth0".into()))),
+            ("10.0.0.2::10.0.0.1:255.255.255.0::eth0:none", Dracut::Static(Some("eth0".into()))),
+            ("10.0.0.2::10.0.0.1:::eth0:off", Dracut::Dies("the netmask is missing".into())),
+            ("[fd00::2]::[fd00::1]:64::eth0:none", Dracut::Static(Some("eth0".into()))),
+            ("off", Dracut::Dies("`off` without an address does not make sense".into())),
+            ("both", Dracut::Dies("`both` is not supported".into())),
+        ] {
+            assert_eq!(dracut(value), wanted, "{value}");
+        }
     }
 
     proptest::proptest! {
         #[test]
         fn no_value_panics(value in "[0-9a-z.:\\[\\]/ ]{0,60}|\\PC{0,40}") {
             let _ = KernelIp::parse(&value).cidr();
-            let _ = generator(&value);
+            let _ = dracut(&value);
         }
     }
 }

@@ -12,6 +12,8 @@ pub struct Snapshot {
     pub image: String,
     /// The captured nodes.
     pub nodes: BTreeMap<GuestPath, SnapshotNode>,
+    /// What was left out, one sentence each.
+    pub unread: Vec<String>,
 }
 
 /// One captured node.

@@ -3,5 +3,5 @@
 mod read;
 mod render;
 
-pub use read::{Ethernet, Netplan, read};
+pub use read::{Ethernet, Netplan, is_modern, read};
 pub use render::render;

@@ -5,19 +5,19 @@ rule! {
     ///
     /// # Why
     /// The kernel takes it as static; systemd-network-generator as DHCP *and* static; dracut dies. It is refused where the
-    /// generator runs, because then the outcome depends on who is asked; elsewhere it is a warning.
+    /// generator's file wins the NIC, because then the outcome depends on who is asked; elsewhere it is a warning.
     ///
     /// # Fix
     /// End the argument in `:off`.
     ///
     /// Source: `ipconfig.c`, `network-generator.c`, dracut `network-legacy/parse-ip-opts.sh`; measured.
     AMBIGUOUS_IP, "NET-K006", "ambiguous-ip", Error, |net, report| {
-        let Some(said) = net.ip.last().filter(|said| said.value.address.is_some() && said.value.automatic) else { return };
-        let Some(method) = said.value.method.as_deref() else { return };
-        let refused = net.generator.active && net.networkd.active && net.winner().is_some_and(|file| file.generated_by == Some("systemd-network-generator"));
+        let Some(said) = net.ip.iter().rfind(|said| said.value.ambiguous().is_some()) else { return };
+        let method = said.value.ambiguous().unwrap_or_default();
+        let refused = net.networkd.active && net.winner().is_some_and(|file| file.generated_by == Some("systemd-network-generator"));
         let finding = if refused {
             RULE.finding(format!("`ip=…:{method}` is static for the kernel, DHCP and static for systemd"))
-        } else if net.argument_address().is_some() && net.claims.is_empty() {
+        } else if net.claims.is_empty() {
             RULE.warning(format!("`ip=…:{method}` gives an address and asks for one"))
         } else {
             return;

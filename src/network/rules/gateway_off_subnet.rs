@@ -12,9 +12,9 @@ rule! {
     ///
     /// Source: `ipconfig.c` (`ic_setup_routes`).
     GATEWAY_OFF_SUBNET, "NET-K012", "gateway-off-subnet", Error, |net, report| {
-        let Some(said) = net.kernel_ip() else { return };
-        let (Some(cidr), Some(gateway)) = (said.value.cidr(), said.value.gateway) else { return };
-        if cidr.contains(IpAddr::V4(gateway)) || !net.claims.is_empty() || net.kernel_obeys() != Presence::BuiltIn {
+        let Some(early) = net.early.as_ref().filter(|_| net.claims.is_empty()) else { return };
+        let (Some(cidr), Some(gateway), Some(said)) = (early.address, early.gateway, net.ip.last()) else { return };
+        if cidr.contains(gateway) {
             return;
         }
         report.push(

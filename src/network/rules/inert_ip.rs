@@ -13,11 +13,12 @@ rule! {
     /// Source: kernel `net/ipv4/Kconfig`; mikrolite#43, firecracker-go-sdk#516.
     INERT_IP, "NET-K001", "inert-ip", Error, |net, report| {
         let Some(said) = net.ip.last() else { return };
-        let wants = said.value.address.is_some() || said.value.asks();
-        if !wants || net.generator.active || net.inputs.initrd == Initrd::Unknown {
+        let wants = net.merged_ip.address.is_some() || net.merged_ip.asks();
+        let read = net.early.is_some() || net.generator.active && net.networkd.active || matches!(net.inputs.initrd, Initrd::Unknown | Initrd::Dracut);
+        if !wants || read || net.inputs.initrd == Initrd::InitramfsTools && net.initramfs_reads_ip() {
             return;
         }
-        let conflict = net.claims.iter().any(|claim| claim.dhcp4 || !claim.addresses.is_empty()) && said.value.address.is_some();
+        let conflict = net.claims.iter().any(|claim| claim.dhcp4 || !claim.addresses.is_empty()) && net.merged_ip.address.is_some();
         match net.kernel_obeys() {
             Presence::Absent | Presence::Module if net.claims.is_empty() => report.push(
                 RULE.finding(format!("`ip=` is inert with this kernel and nothing else configures {}", net.nic.name))

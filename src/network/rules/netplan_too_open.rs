@@ -1,7 +1,10 @@
 use super::prelude::*;
 
 rule! {
-    /// A netplan file that other users may read: netplan warns at every boot.
+    /// A netplan file that other users may read.
+    ///
+    /// # Why
+    /// It may hold secrets; netplan warns of it at every boot, in the middle of the log that somebody reads for real faults.
     ///
     /// # Fix
     /// `chmod 600`.

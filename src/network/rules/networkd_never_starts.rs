@@ -11,7 +11,8 @@ rule! {
     ///
     /// Source: systemd-networkd.service(8).
     NETWORKD_NEVER_STARTS, "NET-D004", "networkd-never-starts", Error, |net, report| {
-        let Some(winner) = net.winner().filter(|file| file.generated_by.is_none() && !net.networkd.active && net.dead()) else { return };
+        let by_argument = net.networkd.why.starts_with("masked by `");
+        let Some(winner) = net.winner().filter(|file| file.generated_by.is_none() && !net.networkd.active && net.dead() && !by_argument) else { return };
         report.push(
             RULE.finding(format!("{} configures {}, but systemd-networkd never starts", winner.path, net.nic.name))
                 .at(winner.place.evidence("nobody reads this"))

@@ -8,12 +8,15 @@ rule! {
     ///
     /// # Fix
     /// Install or unmask the daemon, or choose the other renderer.
+    ///
+    /// Source: netplan-yaml(5), `renderer`.
     NO_RENDERER, "NET-N007", "no-renderer", Error, |net, report| {
-        for ethernet in net.netplan.ethernets.values().filter(|_| net.netplan_installed && net.dead()) {
+        let by_argument = net.networkd.masked && net.args.iter().any(|arg| arg.key() == "systemd.mask" && arg.value() == Some("systemd-networkd.service"));
+        for ethernet in net.netplan.ethernets.values().filter(|_| net.netplan_installed && net.netplan.generates() && net.dead()) {
             let renderer = net.netplan.renderer_for(ethernet);
             let why = match renderer {
-                "networkd" if !net.networkd.active => net.networkd.why.clone(),
-                "NetworkManager" if net.claim("NetworkManager").is_none() => "NetworkManager does not start".to_owned(),
+                "networkd" if !net.networkd.active && !by_argument => net.networkd.why.clone(),
+                "NetworkManager" if net.claim("NetworkManager").is_none() => net.network_manager.why.clone(),
                 _ => continue,
             };
             report.push(

@@ -12,12 +12,11 @@ rule! {
     ///
     /// Source: systemd `sd-dhcp-client`, systemd#9609, machine-id(5).
     SHARED_MACHINE_ID, "NET-I001", "shared-machine-id", Error, |net, report| {
-        let baked = net.inputs.snapshot.text("/etc/machine-id").flatten().is_some_and(|text| !matches!(text.trim(), "" | "uninitialized"));
-        let Some(claim) = net.claim("networkd").filter(|claim| baked && claim.dhcp4 && !claim.identifier_mac) else { return };
+        let Some(claim) = net.lease_by_machine_id() else { return };
         let pci = net.inputs.vmm.transport == Transport::Pci;
         let finding = if pci { RULE.finding("every clone of this image asks for the same lease") } else { RULE.warning("the image carries a machine-id") };
         report.push(
-            finding.at(Place::file(&net.inputs.snapshot.image, "/etc/machine-id").evidence("is the same in every clone"))
+            finding.at(net.machine_id_place().evidence("is the same in every clone"))
                 .at(claim.dhcp4_place.evidence("names itself by it to the DHCP server"))
                 .help("empty /etc/machine-id (keep the file), or set `dhcp-identifier: mac`"),
         );

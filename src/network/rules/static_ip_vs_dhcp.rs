@@ -13,18 +13,20 @@ rule! {
     ///
     /// Source: kernel `net/ipv4/ipconfig.c`; systemd `networkd-link.c`, issue systemd#23005; measured on Debian 12.
     STATIC_IP_VS_DHCP, "NET-K002", "static-ip-vs-dhcp", Error, |net, report| {
-        let (Some((address, place)), Some(claim)) = (net.argument_address(), net.claim("networkd")) else { return };
-        if !claim.dhcp4 || claim.addresses.iter().any(|own| own.address == address.address) {
+        let (Some((address, place)), Some(claim)) = (net.argument_address(), net.claims.iter().find(|claim| claim.dhcp4)) else { return };
+        let kept = net.static_addresses().0.iter().any(|own| own.address == address.address);
+        let open = !claim.modelled || net.undecided.is_some() || claim.manager != "networkd" && net.hangs_on_the_kernel();
+        if kept || open {
             return;
         }
-        let keeps = net.winner().is_some_and(|file| file.config.keeps_foreign) && net.kernel_obeys() == Presence::BuiltIn;
-        if keeps {
-            return;
-        }
+        let via = match claim.manager {
+            "networkd" => format!("asks for a lease (via systemd-networkd, {})", claim.file),
+            other => format!("asks for a lease (via {other})"),
+        };
         report.push(
             RULE.finding(format!("{} is {} by `ip=` but the guest runs DHCP", net.nic.name, address.address))
                 .at(place.evidence("sets a static address"))
-                .at(claim.dhcp4_place.evidence(format!("asks for a lease (via systemd-networkd, {})", claim.file)))
+                .at(claim.dhcp4_place.evidence(via))
                 .note(net.fate_of_kernel_address())
                 .note(format!("the guest would answer at the leased address, not at {}", address.address))
                 .help("remove the `ip=` argument, or declare the address in the recipe: `network: { mode: static, … }`"),

@@ -1,7 +1,7 @@
 use super::prelude::*;
 
 rule! {
-    /// A `.network` file names an interface that this machine does not have.
+    /// A configuration names an interface that this machine does not have.
     ///
     /// # Why
     /// The name depends on how the device is attached: `eth0` on virtio-mmio, `en…` on PCI unless `net.ifnames=0`. Refused
@@ -14,12 +14,14 @@ rule! {
     WRONG_NAME, "NET-A001", "wrong-name", Error, |net, report| {
         for (file, answer) in &net.network_files {
             let vendor = file.path.starts_with("/usr/lib/");
-            if vendor || file.generated_by.is_some() || *answer != Answer::No || !net.dead() || file.matches.names.is_empty() {
+            let conditions = file.matches.unmet.is_some() || file.matches.names.is_empty();
+            if vendor || file.generated_by.is_some() || *answer != Answer::No || !net.dead() || conditions {
                 continue;
             }
             report.push(
                 RULE.finding(format!("{} is for {}, but the NIC will be {}", file.path, names(file), net.nic.name))
                     .at(file.place.evidence("matches nothing"))
+                    .note(net.naming.why.clone())
                     .help("match `Driver=virtio_net` or the MAC address"),
             );
         }
