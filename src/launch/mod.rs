@@ -21,7 +21,7 @@ pub use vmm::{Accelerator, qemu};
 use crate::findings::{Finding, Severity};
 use crate::gate::{self, Request};
 use crate::manifest::{Manifest, ProbeCheck};
-use crate::network::{NetworkMode, Transport, VmmFacts};
+use crate::network::{NetworkMode, VmmFacts};
 use crate::progress::{Event, Observer, Unit};
 use crate::values::{ByteSize, Sha256};
 use home::Home;
@@ -180,7 +180,12 @@ impl Vm {
         })?;
         let request = Request {
             args,
-            vmm: VmmFacts { transport: Transport::Mmio, mac: Some(mac.to_string()), ..VmmFacts::default() },
+            vmm: VmmFacts {
+                mac: Some(mac.to_string()),
+                appended: accelerator.arguments().join(" "),
+                kernel_release: Some(manifest.kernel.release.clone()),
+                ..VmmFacts::default()
+            },
             host: Some(attachment.facts().clone()),
             expect: options.expect,
             allow: options.allow.clone(),
