@@ -89,7 +89,8 @@ fn screen(place: &str) -> (u16, u16, Vec<u8>) {
         assert_eq!(head[0], 0, "a framebuffer update is expected");
         for _ in 0..u16::from_be_bytes([head[2], head[3]]) {
             let rectangle = take(&mut stream, 12);
-            let [x, y, w, h] = [0, 2, 4, 6].map(|at| usize::from(u16::from_be_bytes([rectangle[at], rectangle[at + 1]])));
+            let [x, y, w, h] =
+                [0, 2, 4, 6].map(|at| usize::from(u16::from_be_bytes([rectangle[at], rectangle[at + 1]])));
             for row in 0..h {
                 let start = ((y + row) * usize::from(width) + x) * 4;
                 let bytes = take(&mut stream, w * 4);

@@ -91,7 +91,9 @@ mod tests {
     fn a_page_says_why_and_what_to_do() {
         let rules = all();
         let page = rules.iter().find(|rule| rule.id == "NET-K002").unwrap().page();
-        assert!(page.starts_with("# NET-K002 static-ip-vs-dhcp\n\nA static address on the kernel command line meets DHCP"));
+        assert!(
+            page.starts_with("# NET-K002 static-ip-vs-dhcp\n\nA static address on the kernel command line meets DHCP")
+        );
         assert!(page.contains("\n## Why it is refused\n\n") && page.contains("\n## Fix\n\n"));
     }
 }

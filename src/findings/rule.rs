@@ -61,7 +61,14 @@ pub fn index(rules: &[RuleDoc]) -> String {
         }
         let _ = write!(out, "\n## {name}\n\n| rule | | |\n|---|---|---|\n");
         for rule in mine {
-            let _ = writeln!(out, "| [{0}]({0}.md) {1} | {2} | {3} |", rule.id, rule.slug, rule.severity.word(), rule.title);
+            let _ = writeln!(
+                out,
+                "| [{0}]({0}.md) {1} | {2} | {3} |",
+                rule.id,
+                rule.slug,
+                rule.severity.word(),
+                rule.title
+            );
         }
     }
     out
