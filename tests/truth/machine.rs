@@ -1,0 +1,217 @@
+//! One row: what the model says of it, and what really happens.
+
+use super::cases::{Case, Kernel};
+use super::image::Booted;
+use super::lab::{Lab, POOL, Process, TAPS};
+use goldsmith::boot::KernelArgs;
+use goldsmith::image::View;
+use goldsmith::network::{self, Cidr, DhcpServer, Evaluation, HostFacts, Initrd, Inputs, Tap, Transport, VmmFacts};
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// The NICs' addresses.
+const MACS: [&str; 2] = ["52:54:00:aa:00:01", "52:54:00:aa:00:02"];
+/// The host's address on the bridge.
+pub const BRIDGE: &str = "192.168.100.1/24";
+/// How long a guest may take until it says the first word; two emulated machines on a busy host are slow.
+const PATIENCE: Duration = Duration::from_secs(400);
+/// Spares an emulated guest the measuring of its clock, at which it hangs now and then on a busy host.
+const TSC_KHZ: u32 = 2_600_000;
+/// How many reports a guest must have made, one a second, and how many of the last must be the same.
+const REPORTS: (usize, usize) = (15, 8);
+
+/// What really happened.
+#[derive(Debug, Default)]
+pub struct Observed {
+    /// The NIC's name in the guest.
+    pub name: String,
+    /// Its IPv4 addresses, and whether each is the guest's lease.
+    pub addresses: Vec<(Ipv4Addr, u8, bool)>,
+    /// Where the host called the guest.
+    pub called: Option<Ipv4Addr>,
+    /// Whether the guest answered there.
+    pub reached: bool,
+    /// Who else answered.
+    pub other: Option<String>,
+    /// The second machine's addresses, where there is one.
+    pub twin: Option<Vec<Ipv4Addr>>,
+    /// What went wrong with the observation itself.
+    pub failure: Option<String>,
+}
+
+/// The exact arguments.
+fn arguments(case: &Case, booted: &Booted) -> KernelArgs {
+    let mut parts = booted.args.clone();
+    parts.push(case.args.to_owned());
+    parts.push(format!("tsc_early_khz={TSC_KHZ}"));
+    KernelArgs::parse(&parts.join(" "))
+}
+
+/// What the model says before anything is booted, from the image's own files.
+pub fn predict(case: &Case, booted: &Booted) -> Evaluation {
+    let view = View::open_path(&booted.image).unwrap();
+    let reservations = case.host.reserved.map(|address| (MACS[0].to_owned(), address.parse().unwrap()));
+    let dhcp = match case.host.dhcp {
+        true => DhcpServer::Present { ranges: vec![POOL], reservations: BTreeMap::from_iter(reservations) },
+        false => DhcpServer::Absent,
+    };
+    network::evaluate(&Inputs {
+        snapshot: network::capture("rootfs.ext4", &view).unwrap(),
+        args: arguments(case, booted),
+        kernel: booted.facts,
+        initrd: if booted.initrd.is_some() { Initrd::Goldsmith } else { Initrd::None },
+        vmm: VmmFacts {
+            transport: case.transport,
+            mac: Some(MACS[0].to_owned()),
+            kernel_release: booted.release.clone(),
+            ..VmmFacts::default()
+        },
+        host: Some(HostFacts {
+            name: "bridge br0".to_owned(),
+            cidr: Some(BRIDGE.parse().unwrap()),
+            dhcp,
+            tap: Tap::Attached,
+            ..HostFacts::default()
+        }),
+        contract: None,
+        // Where the arguments say it themselves, nobody says it again.
+        expect: case.told.filter(|told| !case.args.contains(told)).map(|told| told.parse().unwrap()),
+    })
+}
+
+/// Boots the row and looks.
+pub fn observe(case: &Case, booted: &Booted, lab: &Lab) -> Observed {
+    let _dnsmasq = lab.host(&case.host, MACS[0], &booted.folder);
+    let count = if case.twins { 2 } else { 1 };
+    let mut machines: Vec<Process> = (0..count).map(|index| start(case, booted, lab, index)).collect();
+    let mut reports = Vec::new();
+    for (index, machine) in machines.iter_mut().enumerate() {
+        match settle(&booted.folder.join(format!("console{index}.log")), machine) {
+            Ok(report) => reports.push(report),
+            Err(failure) => return Observed { failure: Some(failure), ..Observed::default() },
+        }
+    }
+    let lease = lease(&booted.folder.join("leases"), MACS[0]);
+    let Some((name, addresses)) = reports.first().and_then(nic) else {
+        return Observed { failure: Some("the guest has no NIC".to_owned()), ..Observed::default() };
+    };
+    let addresses: Vec<_> = addresses
+        .into_iter()
+        .filter_map(|cidr| match cidr.address {
+            IpAddr::V4(address) => Some((address, cidr.prefix, lease == Some(address))),
+            IpAddr::V6(_) => None,
+        })
+        .collect();
+    let called = case.told.map(|told| told.parse().unwrap()).or(lease);
+    let answers = called.and_then(|address| lab.answers(address));
+    let reached = answers.as_deref() == Some(MACS[0]);
+    let twin = reports.get(1).and_then(nic).map(|(_, addresses)| {
+        addresses
+            .iter()
+            .filter_map(|cidr| match cidr.address {
+                IpAddr::V4(address) => Some(address),
+                IpAddr::V6(_) => None,
+            })
+            .collect()
+    });
+    let other = answers.filter(|_| !reached);
+    Observed { name, addresses, called, reached, other, twin, failure: None }
+}
+
+/// Starts QEMU.
+fn start(case: &Case, booted: &Booted, lab: &Lab, index: usize) -> Process {
+    let mut qemu = lab.command("qemu-system-x86_64");
+    let (machine, device) = match case.transport {
+        Transport::Mmio => ("microvm,acpi=on,pit=on,pic=on,rtc=on,isa-serial=on,x-option-roms=off", "device"),
+        Transport::Pci => ("q35", "pci"),
+    };
+    qemu.args(["-M", machine, "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "512"]);
+    qemu.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-monitor", "none"]);
+    qemu.arg("-kernel").arg(&booted.kernel);
+    if let Some(initrd) = &booted.initrd {
+        qemu.arg("-initrd").arg(initrd);
+    }
+    qemu.arg("-append").arg(arguments(case, booted).to_string());
+    qemu.arg("-drive").arg(format!("id=root,file={},format=raw,if=none,snapshot=on", booted.image.display()));
+    qemu.arg("-device").arg(format!("virtio-blk-{device},drive=root"));
+    qemu.arg("-netdev").arg(format!("tap,id=n0,ifname={},script=no,downscript=no", TAPS[index]));
+    qemu.arg("-device").arg(format!("virtio-net-{device},netdev=n0,mac={}", MACS[index]));
+    qemu.args(["-device", &format!("virtio-rng-{device}")]);
+    qemu.arg("-serial").arg(format!("file:{}", booted.folder.join(format!("console{index}.log")).display()));
+    Process::start(&mut qemu, &booted.folder.join(format!("qemu{index}.log")))
+}
+
+/// One report of the guest: its interfaces and their addresses.
+type Report = Vec<(String, Vec<Cidr>)>;
+
+/// The guest's reports so far: whether the boot was over, and the interfaces.
+fn reports(console: &str) -> Vec<(bool, Report)> {
+    let lines = console.lines().filter_map(|line| {
+        let (_, line) = line.split_once("TRUTH ")?;
+        let (state, rest) = line.trim_end().strip_suffix(" END")?.split_once(' ')?;
+        Some((!matches!(state, "initializing" | "starting"), rest))
+    });
+    let interface = |text: &str| {
+        let mut words = text.split_whitespace();
+        let name = words.next()?.split('@').next()?.to_owned();
+        let addresses = words.skip(1).filter_map(|word| word.parse().ok());
+        Some((name, addresses.filter(|cidr: &Cidr| cidr.address.is_ipv4()).collect()))
+    };
+    lines.map(|(over, rest)| (over, rest.split(';').filter_map(interface).collect())).collect()
+}
+
+/// Waits until the guest's state no longer changes.
+fn settle(console: &Path, machine: &mut Process) -> Result<Report, String> {
+    let started = Instant::now();
+    loop {
+        let text = String::from_utf8_lossy(&fs::read(console).unwrap_or_default()).into_owned();
+        let all = reports(&text);
+        let last = all.get(all.len().saturating_sub(REPORTS.1)..).unwrap_or_default();
+        let same = last.windows(2).all(|pair| pair[0] == pair[1]);
+        if all.len() >= REPORTS.0
+            && same
+            && let Some((true, report)) = last.last()
+        {
+            return Ok(report.clone());
+        }
+        if !machine.runs() {
+            return Err("the machine ended".to_owned());
+        }
+        if started.elapsed() > PATIENCE {
+            let last = text.lines().last().unwrap_or_default().trim().to_owned();
+            return Err(format!(
+                "after {} s the guest has not come to rest; its last word: {last}",
+                PATIENCE.as_secs()
+            ));
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
+/// The NIC: the one interface beside loopback.
+fn nic(report: &Report) -> Option<(String, Vec<Cidr>)> {
+    report.iter().find(|(name, _)| name != "lo").cloned()
+}
+
+/// The last lease of a MAC address in dnsmasq's file: `EXPIRY MAC ADDRESS NAME CLIENT-ID`.
+fn lease(file: &Path, mac: &str) -> Option<Ipv4Addr> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let leases = text.lines().filter_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        (words.get(1) == Some(&mac)).then(|| words.get(2)?.parse().ok()).flatten()
+    });
+    leases.last()
+}
+
+/// How a row's machine is called in the table.
+pub fn describe(case: &Case) -> &'static str {
+    match (case.transport, case.kernel) {
+        (Transport::Mmio, Kernel::Debian) => "mmio, Debian",
+        (Transport::Mmio, Kernel::IpPnp) => "mmio, IP_PNP",
+        (Transport::Pci, Kernel::Debian) => "PCI, Debian",
+        (Transport::Pci, Kernel::IpPnp) => "PCI, IP_PNP",
+    }
+}
