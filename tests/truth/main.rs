@@ -38,7 +38,7 @@ fn row(index: usize, case: &Case, images: &Images, lab: &lab::Lab) -> Row {
 #[test]
 #[ignore = "boots dozens of machines: run it with `make truth`"]
 fn what_is_predicted_is_what_happens() {
-    common::need_root();
+    assert!(common::is_root("the truth table"), "run `sudo -E make truth`");
     common::need("qemu-system-x86_64", "apt-get install qemu-system-x86");
     common::need("debugfs", "apt-get install e2fsprogs");
     let filter = std::env::var("TRUTH").unwrap_or_default();
