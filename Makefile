@@ -26,6 +26,10 @@ bench: tool agent ## Compares speed with mmdebstrap, mke2fs, dd and sha256sum in
 	@scripts/need build bench
 	@benches/run
 
+test-desktop: agent ## Boots the desktop only: web page in a browser, VNC, health
+	@scripts/need build boot test
+	@$(CARGO) test --test desktop
+
 lint: ## Checks formatting, lints, shell scripts and the licences of dependencies
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --workspace --all-targets -- -D warnings

@@ -10,7 +10,8 @@ use std::process::ExitCode;
 
 /// Build a golden image from a recipe
 ///
-/// Writes OUTPUT/NAME/ with rootfs.ext4, vmlinuz, vmlinux, initrd.img, manifest.json, sbom.spdx.json and build.log.
+/// Writes OUTPUT/NAME/ with rootfs.ext4, vmlinuz, vmlinux, initrd.img, manifest.json, sbom.spdx.json, sbom.cdx.json and
+/// build.log.
 /// The folder appears whole or not at all; an older one is replaced in one step. Packages come from the lock beside
 /// the recipe (NAME.lock), which is made when it is missing and made anew when the recipe's packages have changed.
 ///
