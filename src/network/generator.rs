@@ -384,7 +384,7 @@ fn is_mtu(text: &str) -> bool {
         Some(_) => 1 << 30,
     };
     let size = digits.parse::<u64>().ok().filter(|_| text.len() - digits.len() <= 1);
-    size.and_then(|size| size.checked_mul(factor)).is_some_and(|size| size <= u64::from(u32::MAX))
+    size.and_then(|size| size.checked_mul(factor)).is_some_and(|size| u32::try_from(size).is_ok())
 }
 
 /// `ifname_valid`.
