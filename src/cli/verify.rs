@@ -36,6 +36,9 @@ pub(super) struct Subject {
     /// Kernel arguments behind the manifest's.
     #[arg(long, value_name = "ARGS", default_value = "", allow_hyphen_values = true)]
     append: String,
+    /// Set a boot parameter that the manifest declares (may be repeated)
+    #[arg(long, value_name = "NAME=VALUE", value_parser = super::build::assignment)]
+    set: Vec<(String, String)>,
     /// All kernel arguments, for an image without a manifest.
     #[arg(long, value_name = "ARGS", default_value = "", allow_hyphen_values = true)]
     args: String,
@@ -172,10 +175,8 @@ impl Subject {
 
     fn folder(&self) -> Result<Outcome, Error> {
         let manifest = gate::manifest(&self.image)?;
-        let mut args = KernelArgs::parse(&manifest.boot.args.join(" "));
-        args.append(&self.append);
         let request = gate::Request {
-            args,
+            args: gate::arguments(&manifest.boot, &self.set, &self.append, &[]).map_err(gate::Error::from)?,
             vmm: self.vmm(),
             host: self.host.clone(),
             expect: self.expect,

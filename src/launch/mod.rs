@@ -185,7 +185,6 @@ impl Vm {
             vmm: VmmFacts {
                 mac: Some(mac.to_string()),
                 appended: accelerator.arguments().join(" "),
-                kernel_release: Some(manifest.kernel.release.clone()),
                 ..VmmFacts::default()
             },
             host: Some(attachment.facts().clone()),
