@@ -122,7 +122,9 @@ fn manual_pages_are_what_groff_accepts() {
         assert!(pages.contains(&format!("goldsmith-{verb}.1")), "{verb}: {pages:?}");
     }
     for page in pages {
-        let output = succeed(Command::new("groff").args(["-man", "-Tutf8", "-ww", "-P-c"]).arg(place.join(&page)));
+        let output = succeed(
+            Command::new("groff").args(["-Kutf8", "-man", "-Tutf8", "-ww", "-Wbreak", "-P-c"]).arg(place.join(&page)),
+        );
         assert!(output.stderr.is_empty(), "{page}: {}", String::from_utf8_lossy(&output.stderr));
         assert!(!output.stdout.is_empty());
     }

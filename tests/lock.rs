@@ -81,30 +81,16 @@ fn versions<'a>(packages: impl Iterator<Item = &'a LockedPackage>) -> BTreeMap<S
 }
 
 /// Lists that lead apt over choices: alternatives, virtual packages, providers, conflicts, large closures.
-const LISTS: [&[&str]; 24] = [
+const LISTS: [&[&str]; 9] = [
     &[],
-    &["systemd-sysv", "dbus"],
-    &["exim4"],
-    &["postfix", "bsd-mailx"],
+    &["exim4", "bsd-mailx"],
     &["apache2", "libapache2-mod-php"],
-    &["nginx", "php-fpm"],
-    &["gnome-terminal"],
-    &["xfce4"],
-    &["build-essential", "cmake"],
-    &["default-jre-headless"],
-    &["python3-pip", "python3-numpy"],
-    &["emacs-nox", "vim"],
-    &["docker.io", "podman"],
-    &["network-manager", "wpasupplicant"],
-    &["ifupdown", "isc-dhcp-client"],
-    &["cloud-init"],
-    &["openssh-server", "fail2ban"],
+    &["default-jre-headless", "emacs-nox"],
+    &["docker.io", "network-manager"],
+    // gawk is asked for after the essential packages have settled on mawk.
     &["mariadb-server"],
-    &["postgresql", "redis-server"],
-    &["firefox-esr"],
-    &["lightdm", "xorg"],
-    &["chrony", "rsyslog", "cron", "logrotate"],
-    &["debian-goodies", "lsb-release", "needrestart"],
+    &["ifupdown", "isc-dhcp-client", "cloud-init"],
+    &["chrony", "rsyslog", "cron", "needrestart"],
     &["gdm3"],
 ];
 

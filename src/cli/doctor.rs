@@ -4,7 +4,7 @@ use crate::doctor::{self, Verdict};
 use anstyle::{AnsiColor, Style};
 use std::process::ExitCode;
 
-/// Check what goldsmith needs of this machine, and say what to type where something is missing.
+/// Check what goldsmith needs of this machine, and say what to type where something is missing
 ///
 /// Every need is tried, not looked up: a sandbox is made and left, a paused virtual machine is started. Exit status 1
 /// when no image can be built here.

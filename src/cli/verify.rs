@@ -13,7 +13,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Check that an image would be reachable when it is booted, without booting it.
+/// Check that an image would be reachable when it is booted, without booting it
 ///
 /// A folder that `goldsmith build` wrote is checked against its manifest: digests, the network recomputed from the image's
 /// own files, the boot arguments. Any other ext4 image is checked against `--args`. Exit status 3 when it is refused.

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 /// JSON Schema draft 7 (what editors' YAML plug-ins read) of the recipe language.
 pub fn schema() -> Value {
-    let mut schema = object(RECIPE);
+    let mut schema = object(RECIPE, true);
     if let Some(root) = schema.as_object_mut() {
         root.insert("$schema".to_owned(), "http://json-schema.org/draft-07/schema#".into());
         root.insert("title".to_owned(), "goldsmith recipe".into());
@@ -13,25 +13,26 @@ pub fn schema() -> Value {
     schema
 }
 
-fn object(keys: &[Key]) -> Value {
+/// A mapping. One that merges with that of an included file need not be complete by itself (`whole`).
+fn object(keys: &[Key], whole: bool) -> Value {
     let property = |key: &Key| {
-        let mut value = shape(&key.shape);
+        let mut value = shape(&key.shape, false);
         if let Some(map) = value.as_object_mut() {
             map.insert("description".to_owned(), key.doc.into());
         }
         (key.name.to_owned(), value)
     };
     let properties: Map<_, _> = keys.iter().map(property).collect();
-    let required: Vec<_> = keys.iter().filter(|key| key.required).map(|key| key.name).collect();
+    let required: Vec<_> = keys.iter().filter(|key| key.required && whole).map(|key| key.name).collect();
     json!({ "type": "object", "additionalProperties": false, "properties": properties, "required": required })
 }
 
-fn shape(shape_: &Shape) -> Value {
+fn shape(shape_: &Shape, whole: bool) -> Value {
     match shape_ {
         Shape::Scalar(form) => scalar(*form),
         Shape::Choice(words) => json!({ "enum": words }),
         Shape::List(item) => {
-            let item = shape(item);
+            let item = shape(item, true);
             let conditional = json!({
                 "type": "object",
                 "additionalProperties": false,
@@ -43,8 +44,8 @@ fn shape(shape_: &Shape) -> Value {
             });
             json!({ "type": "array", "items": { "anyOf": [item, conditional] } })
         }
-        Shape::Map(value) => json!({ "type": "object", "additionalProperties": shape(value) }),
-        Shape::Object(keys) => object(keys),
+        Shape::Map(value) => json!({ "type": "object", "additionalProperties": shape(value, false) }),
+        Shape::Object(keys) => object(keys, whole),
         Shape::Words => json!({ "type": "array", "minItems": 1, "items": { "type": ["string", "number", "boolean"] } }),
     }
 }
