@@ -145,28 +145,18 @@ impl<F: GuestFiles> Capture<'_, F> {
         let network = format!("{root}/systemd/network");
         let ends = |name: &str| [".network", ".link", ".netdev"].iter().any(|end| name.ends_with(end));
         self.folder(&network, ends, true)?;
-        let names = self.names(&network)?;
-        for name in names.iter().filter(|name| name.ends_with(".d")) {
+        for name in self.names(&network, |name| name.ends_with(".d"))? {
             self.folder(&format!("{network}/{name}"), |name| name.ends_with(".conf"), true)?;
         }
         self.folder(&format!("{root}/systemd/system-preset"), |name| name.ends_with(".preset"), true)?;
         self.folder(&format!("{root}/systemd/networkd.conf.d"), |name| name.ends_with(".conf"), true)?;
         let units = format!("{root}/systemd/system");
-        for unit in UNITS {
-            self.add(&format!("{units}/{unit}"), false)?;
+        let wanted = |name: &str| UNITS.contains(&name);
+        self.folder(&units, wanted, false)?;
+        for name in self.names(&units, |name| name.ends_with(".wants") || name.ends_with(".requires"))? {
+            self.folder(&format!("{units}/{name}"), wanted, false)?;
         }
-        for name in self.names(&units)? {
-            if name.ends_with(".wants") || name.ends_with(".requires") {
-                for unit in UNITS {
-                    self.add(&format!("{units}/{name}/{unit}"), false)?;
-                }
-            }
-        }
-        for name in self.names(&format!("{root}/systemd"))? {
-            if name.starts_with("libsystemd-shared-") {
-                self.add(&format!("{root}/systemd/{name}"), false)?;
-            }
-        }
+        self.folder(&format!("{root}/systemd"), |name| name.starts_with("libsystemd-shared-"), false)?;
         if root.ends_with("lib") {
             let folder = format!("{root}/x86_64-linux-gnu/systemd");
             self.folder(&folder, |name| name.starts_with("libsystemd-shared-"), false)?;
@@ -179,9 +169,11 @@ impl<F: GuestFiles> Capture<'_, F> {
         Ok(matches!(self.files.node(&path, false)?, Some(SnapshotNode::Directory)))
     }
 
-    fn names(&mut self, folder: &str) -> Result<Vec<String>, F::Error> {
+    /// The names in a folder that are wanted, at most [`MAX_ENTRIES`]; that there are more is kept.
+    fn names(&mut self, folder: &str, wanted: impl Fn(&str) -> bool) -> Result<Vec<String>, F::Error> {
         let Ok(path) = folder.parse() else { return Ok(Vec::new()) };
         let mut names = self.files.list(&path)?;
+        names.retain(|name| wanted(name));
         if names.len() > MAX_ENTRIES {
             names.truncate(MAX_ENTRIES);
             let unread = format!("{folder} has more than {MAX_ENTRIES} entries; the rest was not read");
@@ -193,8 +185,7 @@ impl<F: GuestFiles> Capture<'_, F> {
     }
 
     fn folder(&mut self, folder: &str, wanted: impl Fn(&str) -> bool, read: bool) -> Result<(), F::Error> {
-        let names = self.names(folder)?;
-        for name in names.iter().filter(|name| wanted(name)) {
+        for name in self.names(folder, wanted)? {
             self.add(&format!("{folder}/{name}"), read)?;
         }
         Ok(())

@@ -746,10 +746,10 @@ fn duid_is_the_mac(snapshot: &super::Snapshot) -> bool {
         snapshot.names(&folder).into_iter().map(move |name| format!("{folder}/{name}")).collect::<Vec<_>>()
     });
     let texts = std::iter::once("/etc/systemd/networkd.conf".to_owned()).chain(drop_ins);
-    let settings = texts.flat_map(|path| networkd::assignments(&snapshot.text(&path).flatten().unwrap_or_default()));
+    let mut settings =
+        texts.flat_map(|path| networkd::assignments(&snapshot.text(&path).flatten().unwrap_or_default()));
     settings
-        .filter(|one| matches!(one.section.as_str(), "DHCP" | "DHCPv4") && one.key == "DUIDType")
-        .next_back()
+        .rfind(|one| matches!(one.section.as_str(), "DHCP" | "DHCPv4") && one.key == "DUIDType")
         .is_some_and(|one| one.value.starts_with("link-layer"))
 }
 
