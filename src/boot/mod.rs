@@ -11,6 +11,7 @@ mod index;
 pub mod initrd;
 mod lz4;
 mod modules;
+mod probe;
 mod trie;
 mod vmlinux;
 
@@ -18,4 +19,5 @@ pub use args::*;
 pub use error::Error;
 pub use facts::*;
 pub use index::index;
+pub use probe::{Probed, probe};
 pub use vmlinux::extract_vmlinux;

@@ -3,6 +3,8 @@
 use super::build::assignment;
 use crate::findings::render::Format;
 use crate::findings::{Finding, RuleDoc};
+use crate::network::NetworkMode;
+use crate::recipe::Recipe;
 use crate::{gate, pipeline, recipe};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,6 +28,27 @@ pub struct Args {
     format: Format,
 }
 
+/// What the recipe's network compiles to, and the rules it lets through: a line each.
+fn network(recipe: &Recipe) -> String {
+    let interface = &recipe.network.interface;
+    let (guest, host) = match &recipe.network.mode {
+        NetworkMode::Dhcp => ("takes a lease".to_owned(), "a DHCP server on the bridge".to_owned()),
+        NetworkMode::Static { address, gateway, dns } => {
+            let gateway = gateway.map_or(String::new(), |gateway| format!(" by {gateway}"));
+            let dns: String = dns.iter().map(|server| format!(" DNS {server}")).collect();
+            (format!("is {address}{gateway}{dns}"), format!("a bridge in the network of {address}"))
+        }
+    };
+    let said = recipe.boot_args.iter().filter(|arg| arg.key() == "ip").map(|arg| format!(", beside `{}`", arg.text));
+    let said: String = said.collect();
+    let mut text =
+        format!("  network: {interface} {guest} (netplan, systemd-networkd{said}); the host provides {host}\n");
+    for waiver in &recipe.waivers {
+        text += &format!("  waived: {}, {}\n", waiver.rule, waiver.reason);
+    }
+    text
+}
+
 /// Runs the verb.
 pub fn run(args: Args) -> ExitCode {
     let mut findings = Vec::new();
@@ -42,6 +65,9 @@ pub fn run(args: Args) -> ExitCode {
     if args.format == Format::Human {
         for path in &good {
             anstream::println!("ok: {}", path.display());
+            if let Ok(recipe) = recipe::load(path, &args.set) {
+                anstream::print!("{}", network(&recipe));
+            }
         }
     }
     if good.len() == args.recipes.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

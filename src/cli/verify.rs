@@ -1,13 +1,14 @@
 //! `goldsmith verify`: an image against its manifest, or any ext4 image against the arguments it would be booted with.
 
 use super::terminal;
-use crate::boot::{KernelArgs, KernelFacts};
+use crate::boot::{self, KernelArgs, KernelFacts};
 use crate::findings::render::Format;
 use crate::findings::{Finding, RuleDoc};
 use crate::gate;
 use crate::image::View;
 use crate::network::{self, Cidr, DhcpServer, Evaluation, HostFacts, Initrd, Inputs, Transport, VmmFacts};
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -41,13 +42,22 @@ pub(super) struct Subject {
     /// The kernel's configuration (`/boot/config-*`), for an image without a manifest.
     #[arg(long, value_name = "FILE")]
     kernel_config: Option<PathBuf>,
+    /// The kernel itself, a bzImage or an ELF file: its configuration is read out of it, or what its strings tell.
+    #[arg(long, value_name = "FILE", conflicts_with = "kernel_config")]
+    kernel: Option<PathBuf>,
+    /// Whose initrd it is, for an image without a manifest: that decides who reads `ip=` there.
+    #[arg(long, value_enum, default_value_t)]
+    initrd: Whose,
+    /// How many NICs the VM has.
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
+    nics: u8,
     /// How devices reach the guest.
     #[arg(long, value_enum, default_value_t)]
     transport: Bus,
     /// The NIC's MAC address.
     #[arg(long)]
     mac: Option<String>,
-    /// The host side: `bridge=192.168.100.1/24,dhcp=192.168.100.10-192.168.100.200`, or `dhcp=none`.
+    /// The host side: `bridge=192.168.100.1/24,dhcp=192.168.100.10-192.168.100.200`; `dhcp=none`, `reserve=MAC@ADDRESS`.
     #[arg(long, value_parser = host)]
     host: Option<HostFacts>,
     /// The address the guest is expected at.
@@ -67,6 +77,21 @@ enum Bus {
     Pci,
 }
 
+#[derive(Clone, Copy, Default, clap::ValueEnum)]
+enum Whose {
+    /// Nobody has looked into it.
+    #[default]
+    Unknown,
+    /// There is none.
+    None,
+    /// goldsmith's: it configures no network.
+    Goldsmith,
+    /// initramfs-tools: Debian, Ubuntu.
+    InitramfsTools,
+    /// dracut with network-legacy.
+    Dracut,
+}
+
 /// What was found.
 pub(super) struct Outcome {
     pub findings: Vec<Finding>,
@@ -80,6 +105,12 @@ pub(super) enum Error {
     Gate(#[from] gate::Error),
     #[error(transparent)]
     Image(#[from] crate::image::Error),
+    #[error("{} is not a kernel that can be read", path.display())]
+    Kernel {
+        path: PathBuf,
+        #[source]
+        cause: boot::Error,
+    },
     #[error("cannot read {}", path.display())]
     Read {
         path: PathBuf,
@@ -130,7 +161,13 @@ impl Subject {
             Bus::Mmio => Transport::Mmio,
             Bus::Pci => Transport::Pci,
         };
-        VmmFacts { transport, mac: self.mac.clone(), ..VmmFacts::default() }
+        let more_nics = usize::from(self.nics.saturating_sub(1));
+        VmmFacts {
+            transport,
+            mac: self.mac.as_ref().map(|mac| mac.to_ascii_lowercase()),
+            more_nics,
+            ..VmmFacts::default()
+        }
     }
 
     fn folder(&self) -> Result<Outcome, Error> {
@@ -148,23 +185,37 @@ impl Subject {
         Ok(Outcome { findings: verdict.findings, network: verdict.network })
     }
 
+    /// What is known of the kernel: from its configuration, from the kernel itself, or from the image's own `/boot`.
+    fn kernel_facts(&self, snapshot: &network::Snapshot, vmm: &mut VmmFacts) -> Result<KernelFacts, Error> {
+        if let Some(path) = &self.kernel_config {
+            return Ok(KernelFacts::from_config(&String::from_utf8_lossy(&read(path)?)));
+        }
+        let Some(path) = &self.kernel else {
+            return Ok(snapshot.kernel_config().map(|text| KernelFacts::from_config(&text)).unwrap_or_default());
+        };
+        let probed = boot::probe(&read(path)?).map_err(|cause| Error::Kernel { path: path.clone(), cause })?;
+        vmm.kernel_release = probed.release;
+        Ok(probed.facts)
+    }
+
     fn foreign(&self) -> Result<Outcome, Error> {
         let view = View::open_path(&self.image)?;
         let snapshot = network::capture(&self.image.display().to_string(), &view)?;
-        let kernel = match &self.kernel_config {
-            Some(path) => {
-                let text = std::fs::read(path).map_err(|cause| Error::Read { path: path.clone(), cause })?;
-                KernelFacts::from_config(&String::from_utf8_lossy(&text))
-            }
-            None => snapshot.kernel_config().map(|text| KernelFacts::from_config(&text)).unwrap_or_default(),
-        };
+        let mut vmm = self.vmm();
+        let kernel = self.kernel_facts(&snapshot, &mut vmm)?;
         let mut args = KernelArgs::parse(&self.args);
         args.append(&self.append);
         let inputs = Inputs {
-            vmm: self.vmm(),
+            vmm,
             host: self.host.clone(),
             expect: self.expect,
-            initrd: Initrd::Unknown,
+            initrd: match self.initrd {
+                Whose::Unknown => Initrd::Unknown,
+                Whose::None => Initrd::None,
+                Whose::Goldsmith => Initrd::Goldsmith,
+                Whose::InitramfsTools => Initrd::InitramfsTools,
+                Whose::Dracut => Initrd::Dracut,
+            },
             ..Inputs::new(snapshot, args, kernel)
         };
         let network = network::evaluate(&inputs);
@@ -185,19 +236,47 @@ pub(super) fn allow(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// The largest kernel, or kernel configuration, that is read: 512 MiB.
+const MAX_KERNEL: u64 = 512 << 20;
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    let fail = |cause| Error::Read { path: path.to_owned(), cause };
+    let file = std::fs::File::open(path).map_err(fail)?;
+    if !file.metadata().map_err(fail)?.is_file() {
+        return Err(fail(std::io::Error::other("it is not a regular file")));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_KERNEL).read_to_end(&mut bytes).map_err(fail)?;
+    Ok(bytes)
+}
+
 fn host(text: &str) -> Result<HostFacts, String> {
     let mut facts = HostFacts { name: "the bridge".to_owned(), ..HostFacts::default() };
     for part in text.split(',') {
         match part.split_once('=') {
             Some(("bridge", cidr)) => facts.cidr = Some(cidr.parse::<Cidr>().map_err(|error| error.to_string())?),
             Some(("dhcp", "none")) => facts.dhcp = DhcpServer::Absent,
+            Some(("reserve", pair)) => {
+                let pair =
+                    pair.split_once('@').and_then(|(mac, ip)| Some((mac.to_ascii_lowercase(), ip.parse().ok()?)));
+                let (mac, ip): (String, Ipv4Addr) = pair.ok_or("write reserve=MAC@ADDRESS")?;
+                match &mut facts.dhcp {
+                    DhcpServer::Present { reservations, .. } => drop(reservations.insert(mac, ip)),
+                    _ => facts.dhcp = DhcpServer::Present { ranges: Vec::new(), reservations: [(mac, ip)].into() },
+                }
+            }
             Some(("dhcp", range)) => {
                 let ends =
                     range.split_once('-').and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
                 let ends: (Ipv4Addr, Ipv4Addr) = ends.ok_or("write dhcp=FIRST-LAST or dhcp=none")?;
-                facts.dhcp = DhcpServer::Present { ranges: vec![ends], reservations: BTreeMap::new() };
+                match &mut facts.dhcp {
+                    DhcpServer::Present { ranges, .. } => ranges.push(ends),
+                    _ => facts.dhcp = DhcpServer::Present { ranges: vec![ends], reservations: BTreeMap::new() },
+                }
             }
-            _ => return Err(format!("`{part}` is neither bridge=ADDRESS/LENGTH nor dhcp=FIRST-LAST")),
+            _ => {
+                return Err(format!("`{part}` is none of bridge=ADDRESS/LENGTH, dhcp=FIRST-LAST, reserve=MAC@ADDRESS"));
+            }
         }
     }
     Ok(facts)

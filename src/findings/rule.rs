@@ -23,7 +23,7 @@ impl RuleDoc {
     pub fn page(&self) -> String {
         let Self { id, slug, title, .. } = self;
         // Headings in the text stand below the page's own.
-        let text: String = self.text.lines().map(|line| line.trim()).map(deeper).collect();
+        let text: String = self.text.lines().map(str::trim).map(deeper).collect();
         format!("# {id} {slug}\n\n{title} ({})\n\n{}\n", self.severity.word(), text.trim())
     }
 }

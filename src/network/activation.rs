@@ -74,7 +74,7 @@ fn wanted<'s>(snapshot: &'s Snapshot, unit: &str) -> Option<&'s str> {
     let (wants, requires) = (format!(".wants/{unit}"), format!(".requires/{unit}"));
     let elsewhere =
         |path: &str| ["/initrd", "/rescue.target", "/emergency.target", "/run/"].iter().any(|part| path.contains(part));
-    let mut links = snapshot.nodes.keys().map(|path| path.as_str());
+    let mut links = snapshot.nodes.keys().map(crate::values::GuestPath::as_str);
     links.find(|path| (path.ends_with(&wants) || path.ends_with(&requires)) && !elsewhere(path))
 }
 

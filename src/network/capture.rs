@@ -263,6 +263,7 @@ impl Snapshot {
     }
 
     /// What is known of a file's text, invalid UTF-8 replaced. `None`: no such file. `Some(None)`: there, but not read.
+    #[allow(clippy::option_option, reason = "absent, not read and read are three answers")]
     pub(super) fn text(&self, path: &str) -> Option<Option<String>> {
         match self.at(path)?.1 {
             SnapshotNode::File { bytes: FileBytes::Known(bytes), .. } => {

@@ -71,7 +71,8 @@ struct Reader {
 impl Reader {
     fn argument(&mut self, key: &str, value: Option<&str>) -> Outcome {
         let known = matches!(key, "ip" | "rd.route" | "nameserver" | "vlan" | "bridge" | "bond" | "ifname");
-        let value = match value.filter(|value| !value.is_empty()) {
+        // `proc_cmdline_value_missing`: only a key without `=` lacks its value.
+        let value = match value {
             Some(value) => value,
             None if key == "rd.peerdns" => "yes",
             None if known && !self.modern => return Err(rejected(key, "a value is expected")),
@@ -81,6 +82,9 @@ impl Reader {
             "ip" => self.ip(value),
             "rd.route" => self.rd_route(value),
             "nameserver" => {
+                if value.is_empty() && self.modern {
+                    return Ok(());
+                }
                 let server = value.parse().map_err(|_| rejected(value, "an address is expected"))?;
                 self.network("")?.dns.push(server);
                 Ok(())
@@ -104,7 +108,7 @@ impl Reader {
     fn device(&mut self, key: &str, value: &str) -> Outcome {
         let (name, rest) = value.split_once(':').ok_or_else(|| rejected(value, "NAME:DEVICE is expected"))?;
         let members = if key == "bond" { rest.split(':').next().unwrap_or_default() } else { rest };
-        if members.is_empty() && key != "vlan" {
+        if members.is_empty() && key != "vlan" && !self.modern {
             return Err(rejected(value, "NAME:DEVICE is expected"));
         }
         self.out.devices.push(name.to_owned());
@@ -248,6 +252,8 @@ impl Reader {
         let to: Cidr = super::networkd::cidr(to).ok_or_else(|| rejected(to, "a network is expected"))?;
         let bracket = rest.strip_prefix('[').and_then(|inner| inner.split_once(']'));
         let (gateway, interface) = match bracket {
+            // Before v256 a colon must follow the bracket, though the manual shows none.
+            Some((_, "")) if !self.modern => return Err(rejected(rest, "a colon is expected behind the bracket")),
             Some((gateway, interface)) => (gateway, interface.strip_prefix(':').unwrap_or(interface)),
             None => rest.split_once(':').unwrap_or((rest, "")),
         };
@@ -368,7 +374,7 @@ fn looks_addressed(value: &str) -> bool {
     value.split(':').count() > 4
 }
 
-/// `parse_mtu`: a size of at least 68 bytes.
+/// `parse_mtu` for no family in particular: any size.
 fn is_mtu(text: &str) -> bool {
     let digits = text.trim_end_matches(['B', 'K', 'M', 'G']);
     let factor: u64 = match text.get(digits.len()..).and_then(|suffix| suffix.chars().next()) {
@@ -378,7 +384,7 @@ fn is_mtu(text: &str) -> bool {
         Some(_) => 1 << 30,
     };
     let size = digits.parse::<u64>().ok().filter(|_| text.len() - digits.len() <= 1);
-    size.and_then(|size| size.checked_mul(factor)).is_some_and(|size| (68..=u64::from(u32::MAX)).contains(&size))
+    size.and_then(|size| size.checked_mul(factor)).is_some_and(|size| u32::try_from(size).is_ok())
 }
 
 /// `ifname_valid`.

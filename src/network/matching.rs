@@ -104,9 +104,8 @@ impl Match {
         let (negated, wanted) = value.strip_prefix('!').map_or((false, value), |wanted| (true, wanted));
         let holds = match (key, wanted) {
             ("KernelCommandLine", wanted) => {
-                let set = |arg: &crate::boot::KernelArg| match wanted.contains('=') {
-                    true => arg.text == wanted,
-                    false => arg.key() == wanted,
+                let set = |arg: &crate::boot::KernelArg| {
+                    if wanted.contains('=') { arg.text == wanted } else { arg.key() == wanted }
                 };
                 Some(args.iter().any(set))
             }

@@ -575,7 +575,7 @@ impl<'i> Model<'i> {
                 effective.addresses.extend(early.address.map(|address| address.to_string()));
             }
             None if self.claims.is_empty() && self.hangs_on_the_kernel() => {
-                "unknown".clone_into(&mut effective.manager)
+                "unknown".clone_into(&mut effective.manager);
             }
             _ => {}
         }
@@ -749,7 +749,7 @@ fn duid_is_the_mac(snapshot: &super::Snapshot) -> bool {
     let settings = texts.flat_map(|path| networkd::assignments(&snapshot.text(&path).flatten().unwrap_or_default()));
     settings
         .filter(|one| matches!(one.section.as_str(), "DHCP" | "DHCPv4") && one.key == "DUIDType")
-        .last()
+        .next_back()
         .is_some_and(|one| one.value.starts_with("link-layer"))
 }
 

@@ -25,14 +25,14 @@ pub(super) fn ethernet(body: &str) -> String {
 
 /// A Debian 12 with netplan installed, as goldsmith builds it, in a microVM with goldsmith's initrd and a stock kernel.
 #[derive(Clone)]
-pub(super) struct Guest(Inputs, bool);
+pub(super) struct Guest(Inputs);
 
 impl Guest {
     pub fn new() -> Self {
         let snapshot = Snapshot { image: "rootfs.ext4".into(), ..Snapshot::default() };
         let args = KernelArgs::parse("console=ttyS0 root=/dev/vda net.ifnames=0");
         let kernel = KernelFacts { ip_pnp: Presence::Absent, ..KernelFacts::default() };
-        Self(Inputs::new(snapshot, args, kernel), false)
+        Self(Inputs::new(snapshot, args, kernel))
             .file("/etc/machine-id", "")
             .file("/usr/lib/systemd/system-generators/netplan", "-> ../../../libexec/netplan/generate")
             .file("/usr/lib/systemd/system/systemd-networkd.service", "[Service]")

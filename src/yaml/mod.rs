@@ -5,7 +5,7 @@
 
 mod parse;
 
-pub use parse::parse;
+pub use parse::{parse, parse_repeating};
 
 /// Where a node stands in its text. Lines and columns are 1-based, in characters; `length` is the length of the
 /// node's first line, in characters.
@@ -40,7 +40,7 @@ pub enum Value {
     },
     /// A sequence.
     Sequence(Vec<Node>),
-    /// A mapping in written order. Keys are unique (a duplicate is a parse error).
+    /// A mapping in written order. Keys are unique (a duplicate is an error of [`parse`]).
     Mapping(Vec<(Node, Node)>),
 }
 

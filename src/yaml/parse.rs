@@ -11,11 +11,21 @@ const MAX_DEPTH: usize = 64;
 
 /// Parses one document. No document at all is a null scalar.
 pub fn parse(text: &str) -> Result<Node, Error> {
+    read(text, false)
+}
+
+/// The same, but a key may be there more than once: libyaml's event reader, which netplan uses, hands out both.
+pub fn parse_repeating(text: &str) -> Result<Node, Error> {
+    read(text, true)
+}
+
+fn read(text: &str, repeating: bool) -> Result<Node, Error> {
     if text.len() > MAX_TEXT {
         let message = format!("the text has {} bytes; at most {MAX_TEXT} are read", text.len());
         return Err(Error { span: Span { line: 1, column: 1, length: 1 }, message });
     }
-    let mut builder = Builder { text, parser: Parser::new_from_str(text), anchors: BTreeMap::new(), nodes: 0 };
+    let mut builder =
+        Builder { text, parser: Parser::new_from_str(text), anchors: BTreeMap::new(), nodes: 0, repeating };
     builder.document()
 }
 
@@ -24,6 +34,7 @@ struct Builder<'t> {
     parser: Parser<'t, granit_parser::StrInput<'t>>,
     anchors: BTreeMap<usize, (Node, usize)>,
     nodes: usize,
+    repeating: bool,
 }
 
 impl<'t> Builder<'t> {
@@ -113,7 +124,7 @@ impl<'t> Builder<'t> {
                     message: format!("a key must be a single value, not {}", key.kind()),
                 });
             };
-            if !keys.insert(text.clone()) {
+            if !keys.insert(text.clone()) && !self.repeating {
                 return Err(Error { span: key.span, message: format!("the key `{text}` is there twice") });
             }
             let (event, span) = self.next()?;

@@ -58,6 +58,12 @@ pub struct Ethernet {
     pub critical: Option<Place>,
     /// Whether a `.link` file is written (`set-name`, `mtu`, `wakeonlan`, offloads).
     pub writes_link: bool,
+    /// Some address has options of its own (`label`, `lifetime`).
+    pub address_options: bool,
+    /// `dhcp4-overrides:`, as written.
+    pub overrides4: BTreeMap<String, String>,
+    /// `dhcp6-overrides:`, as written.
+    pub overrides6: BTreeMap<String, String>,
 }
 
 /// Keys that newer versions have and 0.106 does not (compared: 0.106 and 1.1.2 `src/parse.c`).
@@ -136,7 +142,9 @@ pub fn read(snapshot: &Snapshot, extra: &[(String, String)], modern: Option<bool
     for root in ["/run", "/etc", "/usr/lib", "/lib"] {
         let folder = format!("{root}/netplan");
         let written = extra.iter().filter_map(|(path, _)| path.strip_prefix(&folder)?.strip_prefix('/'));
-        let names = snapshot.names(&folder).into_iter().chain(written).filter(|name| name.ends_with(".yaml"));
+        // What an image itself has in /run is hidden at boot.
+        let in_image = if root == "/run" { Vec::new() } else { snapshot.names(&folder) };
+        let names = in_image.into_iter().chain(written).filter(|name| name.ends_with(".yaml"));
         for name in names.collect::<BTreeSet<_>>() {
             let path = format!("{folder}/{name}");
             match files.get(name) {
@@ -150,6 +158,7 @@ pub fn read(snapshot: &Snapshot, extra: &[(String, String)], modern: Option<bool
         netplan.file(snapshot, path, written, modern != Some(false));
     }
     netplan.files = files.into_values().collect();
+    netplan.contradictions();
     netplan
 }
 
@@ -211,7 +220,7 @@ impl Netplan {
             self.too_open.push(Place::file(&snapshot.image, path));
         }
         let source = Source { image: &snapshot.image, path, text: &text, modern };
-        let root = match yaml::parse(&text) {
+        let root = match yaml::parse_repeating(&text) {
             Ok(root) => root,
             Err(error) => return self.errors.push((source.place(error.span), error.message)),
         };
@@ -267,13 +276,8 @@ impl Netplan {
     }
 
     fn ethernets(&mut self, source: &Source<'_>, definitions: &Node) -> Result<(), Wrong> {
-        let Some(entries) = definitions.entries() else {
-            return if definitions.is_null() {
-                Ok(())
-            } else {
-                Err(source.wrong(definitions, "`ethernets:` is not a mapping"))
-            };
-        };
+        let entries =
+            definitions.entries().ok_or_else(|| source.wrong(definitions, "`ethernets:` is not a mapping"))?;
         for (id, definition) in entries {
             let name = id.text().unwrap_or_default().to_owned();
             if name == "renderer" {
@@ -304,6 +308,25 @@ impl Netplan {
             self.ethernets.insert(name, ethernet);
         }
         Ok(())
+    }
+
+    /// What the writers of the two daemons' files refuse once everything is merged (`networkd.c`, `nm.c`).
+    fn contradictions(&mut self) {
+        let mut wrong = Vec::new();
+        for (id, one) in &self.ethernets {
+            let networkd = self.renderer_for(one) == "networkd";
+            let both = one.config.dhcp4 && one.config.dhcp6;
+            let message = match networkd {
+                true if both && one.overrides4 != one.overrides6 => {
+                    format!("{id}: networkd requires the same values in `dhcp4-overrides` and `dhcp6-overrides`")
+                }
+                false if !one.matches.drivers.is_empty() => format!("{id}: NetworkManager cannot match by driver"),
+                false if one.address_options => format!("{id}: NetworkManager does not support address options"),
+                _ => continue,
+            };
+            wrong.push((one.place.clone(), message));
+        }
+        self.errors.extend(wrong);
     }
 
     /// Who configures a definition: `networkd` unless something says `NetworkManager`.
@@ -382,6 +405,9 @@ impl Ethernet {
             config: NetworkdConfig::default(),
             critical: None,
             writes_link: false,
+            address_options: false,
+            overrides4: BTreeMap::new(),
+            overrides6: BTreeMap::new(),
         }
     }
 
@@ -405,7 +431,7 @@ impl Ethernet {
                 Some("duid") => config.identifier_mac = false,
                 _ => return Err(source.wrong(value, "`dhcp-identifier` is `mac` or `duid`")),
             },
-            "dhcp4-overrides" => self.overrides(source, value)?,
+            "dhcp4-overrides" | "dhcp6-overrides" => self.overrides(source, name == "dhcp4-overrides", value)?,
             "renderer" => self.renderer = Some(renderer(source, value)?),
             "macaddress" => match value.text() {
                 Some(mac) if is_mac(mac) => config.mac = Some(mac.to_ascii_lowercase()),
@@ -424,7 +450,10 @@ impl Ethernet {
                 self.has_match = true;
                 self.matching(source, value)?;
             }
-            "addresses" => addresses(source, config, value)?,
+            "addresses" => {
+                self.address_options |= value.items().unwrap_or_default().iter().any(|item| item.entries().is_some());
+                addresses(source, config, value)?;
+            }
             "gateway4" | "gateway6" => match value.text().and_then(|text| text.parse::<IpAddr>().ok()) {
                 Some(gateway) if gateway.is_ipv4() == (name == "gateway4") => {
                     old.push(source.entry(key, value));
@@ -456,23 +485,31 @@ impl Ethernet {
         Ok(())
     }
 
-    fn overrides(&mut self, source: &Source<'_>, value: &Node) -> Result<(), Wrong> {
+    fn overrides(&mut self, source: &Source<'_>, four: bool, value: &Node) -> Result<(), Wrong> {
         let entries = value.entries().ok_or_else(|| source.wrong(value, "a mapping is expected"))?;
         for (key, value) in entries {
             let name = key.text().unwrap_or_default();
             let on = boolean(value);
+            let said = on.map_or_else(|| value.text().unwrap_or_default().to_owned(), |on| on.to_string());
             match (name, on) {
-                ("hostname", _) => self.config.hostname = value.text().map(str::to_owned),
-                ("use-domains" | "route-metric", _) => {}
-                ("send-hostname", Some(on)) => self.config.hides_hostname = !on,
-                ("use-dns", Some(on)) => self.config.ignores_dns = !on,
-                ("use-hostname" | "use-mtu" | "use-ntp" | "use-routes", Some(_)) => {}
+                ("hostname" | "use-domains" | "route-metric", _) => {}
+                ("send-hostname" | "use-dns" | "use-hostname" | "use-mtu" | "use-ntp" | "use-routes", Some(_)) => {}
                 ("send-hostname" | "use-dns" | "use-hostname" | "use-mtu" | "use-ntp" | "use-routes", None) => {
                     return Err(source.wrong(value, format!("`{name}` is true or false")));
                 }
                 _ => return Err(source.wrong(key, format!("unknown key `{name}`"))),
             }
+            // `true` is every switch's default, so saying it is saying nothing.
+            let all = if four { &mut self.overrides4 } else { &mut self.overrides6 };
+            match on {
+                Some(true) => drop(all.remove(name)),
+                _ => drop(all.insert(name.to_owned(), said)),
+            }
         }
+        let said = |name: &str| self.overrides4.get(name).map(String::as_str);
+        self.config.hostname = said("hostname").map(str::to_owned);
+        self.config.hides_hostname = said("send-hostname") == Some("false");
+        self.config.ignores_dns = said("use-dns") == Some("false");
         Ok(())
     }
 
@@ -578,7 +615,9 @@ fn routes(source: &Source<'_>, config: &mut NetworkdConfig, value: &Node) -> Res
         let unicast = text("type").is_none_or(|kind| kind.eq_ignore_ascii_case("unicast"));
         let via = route.get("via");
         let global = text("scope").map_or(via.is_some() || !unicast, |scope| scope == "global");
-        if to.is_empty() || unicast && global && via.is_none() {
+        // A default route without an address in it makes netplan abort (`get_global_network`).
+        let familyless = to == "default" && via.is_none() && text("from").is_none();
+        if to.is_empty() || unicast && global && via.is_none() || familyless {
             return Err(source.wrong(route, "a route must include both a `to` and a `via` address"));
         }
         let main = text("table").is_none_or(|table| table == "254");

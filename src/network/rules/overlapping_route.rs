@@ -13,7 +13,7 @@ rule! {
     OVERLAPPING_ROUTE, "NET-H009", "overlapping-route", Warning, |net, report| {
         let Some(host) = &net.inputs.host else { return };
         let Some(bridge) = host.cidr else { return };
-        let overlap = |route: &&Cidr| route.prefix > 0 && (route.contains(bridge.address) && route.prefix >= bridge.prefix || bridge.contains(route.address) && route.prefix >= bridge.prefix);
+        let overlap = |route: &&Cidr| route.prefix >= bridge.prefix.max(1) && (route.contains(bridge.address) || bridge.contains(route.address));
         for route in host.routes.iter().filter(overlap) {
             report.push(RULE.finding(format!("{bridge} overlaps {route}, which the host reaches another way")).at(host_evidence(host, "overlaps")).help("move the bridge to another subnet"));
         }

@@ -519,7 +519,7 @@ fn host_and_contract() -> Vec<Case> {
             W,
             lan(good()).host(|host| host.routes = vec!["192.168.100.0/25".parse().unwrap()]),
             lan(good()).host(|host| {
-                host.routes = vec!["192.168.0.0/16".parse().unwrap(), "192.168.101.0/24".parse().unwrap()]
+                host.routes = vec!["192.168.0.0/16".parse().unwrap(), "192.168.101.0/24".parse().unwrap()];
             }),
         ),
         (
