@@ -14,6 +14,7 @@ mod image;
 mod kernel;
 mod lab;
 mod machine;
+mod predict;
 mod table;
 
 use cases::Case;
@@ -29,7 +30,7 @@ const LABS: usize = 2;
 fn row(index: usize, case: &Case, images: &Images, lab: &lab::Lab) -> Row {
     let started = Instant::now();
     let booted = images.prepare(index, case);
-    let predicted = machine::predict(case, &booted);
+    let predicted = predict::predict(case, &booted);
     let observed = machine::observe(case, &booted, lab);
     booted.discard();
     let row = Row::new(case, predicted, observed);
