@@ -5,7 +5,7 @@ GOLDSMITH = target/release/goldsmith
 AGENT = target/guest/oauth-agent
 
 .DEFAULT_GOAL := help
-.PHONY: help image demo test test-desktop bench lint tool agent lock doc clean
+.PHONY: help image demo test test-desktop truth bench lint tool agent lock doc clean
 
 help: ## Lists the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,10 @@ demo: ## Boots the desktop image (built if needed) and prints the address of its
 test: agent ## Runs the whole test suite
 	@scripts/need build boot test
 	@$(CARGO) test --workspace
+
+truth: agent ## Boots what the network model predicts, row by row, and writes docs/truth-table.md
+	@scripts/need build boot test kernel
+	@$(CARGO) test --quiet --test truth -- --ignored --nocapture
 
 bench: tool agent ## Compares speed with mmdebstrap, mke2fs, dd and sha256sum in one run
 	@scripts/need build bench

@@ -81,6 +81,8 @@ pub struct Case {
     pub transport: Transport,
     /// Where the control plane will call the guest; its lease when it was told nothing.
     pub told: Option<&'static str>,
+    /// Whether the gate is told so too, although an argument names the address already.
+    pub expected: bool,
     /// The host.
     pub host: Host,
     /// Two machines are started from the image.
@@ -99,6 +101,7 @@ fn of(image: &'static str, name: &'static str, edits: &[Edit]) -> Case {
         kernel: Kernel::Debian,
         transport: Transport::Mmio,
         told: None,
+        expected: false,
         host: Host { dhcp: true, reserved: None },
         twins: false,
         note: "",
@@ -125,6 +128,10 @@ impl Case {
     /// The control plane calls the guest at .12.
     fn told(self) -> Self {
         Self { told: Some(TWELVE), ..self }
+    }
+
+    fn expected(self) -> Self {
+        Self { expected: true, ..self }
     }
 
     fn founding(self) -> Self {
@@ -191,7 +198,8 @@ fn plain() -> Vec<Case> {
         netplan("DHCP, `:off`", &[]).args(FOUNDING_OFF).told(),
         netplan("DHCP, ip=dhcp", &[]).args("ip=dhcp"),
         netplan("DHCP, ip=off", &[]).args("ip=off"),
-        netplan("DHCP, wrong device", &[]).args(WRONG_DEVICE).told(),
+        netplan("DHCP, wrong device", &[]).args(WRONG_DEVICE),
+        netplan("DHCP, wrong device, expected at .12", &[]).args(WRONG_DEVICE).told().expected(),
         netplan("static .12, wrong gateway", &[twelve]).args(WRONG_GATEWAY).told(),
         netplan("no manager", &[NO_NETPLAN]),
         netplan("no manager, founding argument", &[NO_NETPLAN]).founding(),
@@ -378,7 +386,8 @@ fn ip_pnp() -> Vec<Case> {
         netplan("no manager, ip=dhcp", &[NO_NETPLAN]).args("ip=dhcp"),
         netplan("no manager, ip=off", &[NO_NETPLAN]).args("ip=off"),
         netplan("DHCP, ip=dhcp", &[]).args("ip=dhcp"),
-        netplan("DHCP, wrong device", &[]).args(WRONG_DEVICE).told(),
+        netplan("DHCP, wrong device", &[]).args(WRONG_DEVICE),
+        netplan("DHCP, wrong device, expected at .12", &[]).args(WRONG_DEVICE).told().expected(),
         netplan("DHCP, wrong device, no address", &[]).args("ip=:::::ens3:dhcp"),
         netplan("critical: true keeps .12?", &[critical]).founding(),
         netplan("KeepConfiguration=static", &[keeps]).founding(),

@@ -33,6 +33,10 @@ pub struct Booted {
     pub facts: KernelFacts,
     /// Its release.
     pub release: Option<String>,
+    /// Stands for the unedited image and the kernel.
+    pub digest: String,
+    /// Where observations are kept.
+    pub memory: PathBuf,
     /// The arguments of the image's manifest.
     pub args: Vec<String>,
 }
@@ -47,8 +51,8 @@ impl Booted {
 }
 
 impl Images {
-    /// Builds what the rows need. `reuse`: an image that an earlier run built will do.
-    pub fn build(cases: &[Case], reuse: bool) -> Self {
+    /// Builds what the rows need. Images of an earlier run will do.
+    pub fn build(cases: &[Case]) -> Self {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("truth");
         let _ = fs::remove_dir_all(folder.join("rows"));
         let recipes = folder.join("repository");
@@ -66,7 +70,7 @@ impl Images {
         for case in cases {
             built.entry(case.image).or_insert_with(|| {
                 let recipe = recipes.join(format!("tests/truth/{}.yaml", case.image));
-                if !(reuse && folder.join("images").join(case.image).exists()) {
+                if !folder.join("images").join(case.image).exists() {
                     succeed(goldsmith().arg("build").arg(recipe).arg("--output").arg(folder.join("images")));
                 }
                 let manifest = folder.join("images").join(case.image).join("manifest.json");
@@ -92,12 +96,16 @@ impl Images {
         let manifest = &self.built[case.image];
         let mut args = manifest.boot.args.clone();
         args.retain(|arg| case.ifnames_off || !matches!(arg.as_str(), "net.ifnames=0" | "biosdevname=0"));
+        let memory = self.folder.join("observed");
+        fs::create_dir_all(&memory).unwrap();
         match (case.kernel, &self.ip_pnp) {
             (Kernel::IpPnp, Some(own)) => Booted {
                 kernel: own.join("bzImage"),
                 initrd: None,
                 facts: KernelFacts::from_config(&fs::read_to_string(own.join("config")).unwrap()),
                 release: None,
+                digest: format!("{} {}", manifest.image.digest, own.display()),
+                memory,
                 folder,
                 image,
                 args,
@@ -107,6 +115,8 @@ impl Images {
                 initrd: Some(built.join("initrd.img")),
                 facts: manifest.kernel.facts,
                 release: Some(manifest.kernel.release.clone()),
+                digest: format!("{} {}", manifest.image.digest, manifest.kernel.vmlinuz.digest),
+                memory,
                 folder,
                 image,
                 args,
