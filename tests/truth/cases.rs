@@ -322,6 +322,11 @@ fn files() -> Vec<Case> {
             &[plan("network:\n  version: 2\n  ethernets:\n    eth0:\n      addresses: [192.168.100.12/24]\n      routes: [{to: 0.0.0.0/0, via: 10.9.0.1}]\n")],
         )
         .told(),
+        netplan(
+            "netplan, static .12/32, no route to the host",
+            &[plan("network:\n  version: 2\n  ethernets:\n    eth0:\n      addresses: [192.168.100.12/32]\n      routes: [{to: 0.0.0.0/0, via: 192.168.100.1}]\n")],
+        )
+        .told(),
     ]
 }
 

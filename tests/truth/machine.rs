@@ -28,7 +28,7 @@ pub struct Observed {
     pub addresses: Vec<(Ipv4Addr, u8, bool)>,
     /// Where the host called the guest.
     pub called: Option<Ipv4Addr>,
-    /// Whether the guest answered there.
+    /// Whether the guest answered there, and its clone at its own address.
     pub reached: bool,
     /// Who else answered.
     pub other: Option<String>,
@@ -66,31 +66,25 @@ fn boot(case: &Case, booted: &Booted, lab: &Lab) -> Observed {
             Err(failure) => return Observed { failure: Some(failure), ..Observed::default() },
         }
     }
-    let leases = leases(&booted.folder.join("leases"), MACS[0]);
+    let leases = leases(&booted.folder.join("leases"));
     let Some((name, addresses)) = reports.first().and_then(nic) else {
         return Observed { failure: Some("the guest has no NIC".to_owned()), ..Observed::default() };
     };
     let addresses: Vec<_> = addresses
         .into_iter()
-        .filter_map(|cidr| match cidr.address {
-            IpAddr::V4(address) => Some((address, cidr.prefix, leases.contains(&address))),
-            IpAddr::V6(_) => None,
-        })
+        .map(|(address, prefix)| (address, prefix, leases.iter().any(|(_, leased)| *leased == address)))
         .collect();
-    let called = case.told.map(|told| told.parse().unwrap()).or(leases.last().copied());
-    let answers = called.and_then(|address| lab.answers(address));
+    let call = |mac: &str| {
+        let lease = || leases.iter().rev().find(|(holder, _)| holder == mac).map(|(_, address)| *address);
+        let called = case.told.map(|told| told.parse().unwrap()).or_else(lease);
+        (called, called.and_then(|address| lab.answers(address)))
+    };
+    let (called, answers) = call(MACS[0]);
     let reached = answers.as_deref() == Some(MACS[0]);
-    let twin = reports.get(1).and_then(nic).map(|(_, addresses)| {
-        addresses
-            .iter()
-            .filter_map(|cidr| match cidr.address {
-                IpAddr::V4(address) => Some(address),
-                IpAddr::V6(_) => None,
-            })
-            .collect()
-    });
+    let both = !case.twins || call(MACS[1]).1.as_deref() == Some(MACS[1]);
+    let twin = reports.get(1).and_then(nic).map(|(_, addresses)| addresses.into_iter().map(|(one, _)| one).collect());
     let other = answers.filter(|_| !reached);
-    Observed { name, addresses, called, reached, other, twin, failure: None }
+    Observed { name, addresses, called, reached: reached && both, other, twin, failure: None }
 }
 
 /// Starts QEMU.
@@ -162,17 +156,22 @@ fn settle(console: &Path, machine: &mut Process) -> Result<Report, String> {
     }
 }
 
-/// The NIC: the one interface beside loopback.
-fn nic(report: &Report) -> Option<(String, Vec<Cidr>)> {
-    report.iter().find(|(name, _)| name != "lo").cloned()
+/// The NIC, the one interface beside loopback, and its IPv4 addresses.
+fn nic(report: &Report) -> Option<(String, Vec<(Ipv4Addr, u8)>)> {
+    let (name, addresses) = report.iter().find(|(name, _)| name != "lo")?;
+    let four = |cidr: &Cidr| match cidr.address {
+        IpAddr::V4(address) => Some((address, cidr.prefix)),
+        IpAddr::V6(_) => None,
+    };
+    Some((name.clone(), addresses.iter().filter_map(four).collect()))
 }
 
-/// The leases of a MAC address in dnsmasq's file: `EXPIRY MAC ADDRESS NAME CLIENT-ID`. Two clients have two.
-fn leases(file: &Path, mac: &str) -> Vec<Ipv4Addr> {
+/// The leases in dnsmasq's file, `EXPIRY MAC ADDRESS NAME CLIENT-ID`: who holds which address.
+fn leases(file: &Path) -> Vec<(String, Ipv4Addr)> {
     let text = fs::read_to_string(file).unwrap_or_default();
     let leases = text.lines().filter_map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
-        (words.get(1) == Some(&mac)).then(|| words.get(2)?.parse().ok()).flatten()
+        Some(((*words.get(1)?).to_owned(), words.get(2)?.parse().ok()?))
     });
     leases.collect()
 }
