@@ -30,9 +30,10 @@ pub fn run(args: Args) -> ExitCode {
 
 /// All names are looked up before anything is stopped.
 fn stop(args: &Args) -> Result<(), launch::RunningError> {
-    let wanted = match args.all {
-        true => launch::list()?,
-        false => args.names.iter().map(|name| launch::find(name)).collect::<Result<_, _>>()?,
+    let wanted: Vec<_> = if args.all {
+        launch::list()?
+    } else {
+        args.names.iter().map(|name| launch::find(name)).collect::<Result<_, _>>()?
     };
     for vm in wanted {
         vm.stop()?;
