@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 /// Stop running VMs and leave nothing of them behind
 ///
-/// The guest's disk is deleted with it; the golden image was never written. Example: goldsmith stop desktop-1
+/// The guest's disk is deleted with it; the golden image was never written.
+///
+/// Example: goldsmith stop desktop-1
 #[derive(clap::Args)]
 pub struct Args {
     /// The VMs, as `goldsmith ps` lists them
