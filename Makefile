@@ -5,7 +5,7 @@ GOLDSMITH = target/release/goldsmith
 AGENT = target/guest/oauth-agent
 
 .DEFAULT_GOAL := help
-.PHONY: help image demo test test-desktop bench lint tool agent lock doc clean
+.PHONY: help image demo test test-desktop truth bench lint tool agent lock doc clean
 
 help: ## Lists the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,9 +22,17 @@ test: agent ## Runs the whole test suite
 	@scripts/need build boot test
 	@$(CARGO) test --workspace
 
+truth: agent ## Boots what the network model predicts, row by row, and writes docs/truth-table.md
+	@scripts/need build boot test kernel
+	@$(CARGO) test --quiet --test truth -- --ignored --nocapture
+
 bench: tool agent ## Compares speed with mmdebstrap, mke2fs, dd and sha256sum in one run
 	@scripts/need build bench
 	@benches/run
+
+test-desktop: agent ## Boots the desktop only: web page in a browser, VNC, health
+	@scripts/need build boot test
+	@$(CARGO) test --test desktop
 
 lint: ## Checks formatting, lints, shell scripts and the licences of dependencies
 	@$(CARGO) fmt --all --check

@@ -14,6 +14,7 @@ pub mod findings;
 pub mod gate;
 pub mod image;
 pub mod install;
+pub mod interrupt;
 pub mod launch;
 pub mod manifest;
 pub mod network;

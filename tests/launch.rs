@@ -4,7 +4,7 @@
 mod common;
 
 use common::lab::{Dhcp, Lab};
-use common::{goldsmith, image, need, need_root, succeed};
+use common::{goldsmith, image, need, succeed};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -40,10 +40,16 @@ fn assert_nothing_left(lab: &Lab, folder: &Path) {
     succeed(goldsmith().arg("verify").arg(folder));
 }
 
+/// What a command prints, if it succeeds.
+fn succeed_text(command: &mut Command) -> Option<String> {
+    let output = command.output().unwrap();
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let started = Instant::now();
     while !holds() {
-        assert!(started.elapsed() < Duration::from_secs(120), "waited in vain: {what}");
+        assert!(started.elapsed() < Duration::from_secs(240), "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -58,7 +64,6 @@ fn running(mut command: Command) -> Child {
 
 #[test]
 fn a_vm_behind_a_bridge_takes_a_lease_answers_and_leaves_nothing() {
-    need_root();
     let (lab, folder) = (Lab::new(Dhcp::Served), image("minimal"));
     let output = launch(&lab, &folder).args(["--stop-after-ready", "--format", "json"]).output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
@@ -79,7 +84,6 @@ fn a_vm_behind_a_bridge_takes_a_lease_answers_and_leaves_nothing() {
 
 #[test]
 fn a_fixed_address_is_reached_and_refused_where_it_cannot_be() {
-    need_root();
     let (lab, folder) = (Lab::new(Dhcp::None), image("static"));
     let output = launch(&lab, &folder).args(["--stop-after-ready", "--format", "json"]).output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
@@ -95,18 +99,21 @@ fn a_fixed_address_is_reached_and_refused_where_it_cannot_be() {
     refused(&["--expect", "192.168.100.13"], "NET-G003");
     refused(&["--append", "ip=192.168.100.13::192.168.100.1:255.255.255.0::eth0:off"], "NET-K003");
     // Another machine holds the address.
+    let mut other = lab.command("unshare").args(["--net", "sleep", "60"]).spawn().unwrap();
+    let process = || succeed_text(lab.command("pgrep").args(["-fx", "sleep 60"])).unwrap_or_default();
+    wait_until("the other machine is there", || !process().is_empty());
+    let process = process();
+    let inside = |line: &str| {
+        succeed(lab.command("nsenter").args(["--target", &process, "--net", "ip"]).args(line.split(' ')));
+    };
     succeed(lab.command("ip").args("link add holder type veth peer name port".split(' ')));
-    for line in [
-        "link set port master br0 up",
-        "netns add other",
-        "link set holder netns other",
-        "-n other addr add 192.168.100.12/24 dev holder",
-        "-n other link set holder up",
-    ] {
-        succeed(lab.command("ip").args(line.split(' ')));
-    }
+    succeed(lab.command("ip").args("link set port master br0 up".split(' ')));
+    succeed(lab.command("ip").args(["link", "set", "holder", "netns", &process]));
+    inside("addr add 192.168.100.12/24 dev holder");
+    inside("link set holder up");
     refused(&[], "NET-H007");
-    succeed(lab.command("ip").args(["netns", "delete", "other"]));
+    succeed(lab.command("kill").arg(&process));
+    other.wait().unwrap();
     // The bridge is in another subnet.
     succeed(lab.command("ip").args("addr flush dev br0".split(' ')));
     succeed(lab.command("ip").args("addr add 10.9.0.1/24 dev br0".split(' ')));
@@ -117,7 +124,6 @@ fn a_fixed_address_is_reached_and_refused_where_it_cannot_be() {
 
 #[test]
 fn a_guest_that_wants_a_lease_is_refused_where_nobody_serves_dhcp() {
-    need_root();
     let (lab, folder) = (Lab::new(Dhcp::None), image("minimal"));
     let output = launch(&lab, &folder).output().unwrap();
     assert_eq!(output.status.code(), Some(3), "{}", text(&output));
@@ -127,13 +133,12 @@ fn a_guest_that_wants_a_lease_is_refused_where_nobody_serves_dhcp() {
 
 #[test]
 fn ctrl_c_and_kill_leave_nothing_behind() {
-    need_root();
     let (lab, folder) = (Lab::new(Dhcp::Served), image("minimal"));
     let signal = |name: &str| {
-        let process = running(launch(&lab, &folder));
-        wait_until("the guest's kernel speaks", || {
-            std::fs::read_to_string(console(&lab)).is_ok_and(|text| text.contains("Linux version"))
-        });
+        let mut process = running(launch(&lab, &folder));
+        let speaks = || std::fs::read_to_string(console(&lab)).is_ok_and(|text| text.contains("Linux version"));
+        wait_until("the guest's kernel speaks", || speaks() || process.try_wait().unwrap().is_some());
+        assert!(speaks(), "it ended before the guest spoke: {}", text(&process.wait_with_output().unwrap()));
         succeed(lab.command("pkill").args([name, "-x", "goldsmith"]));
         process.wait_with_output().unwrap()
     };
@@ -153,7 +158,6 @@ fn ctrl_c_and_kill_leave_nothing_behind() {
 
 #[test]
 fn a_vm_that_is_not_ready_says_which_layer_failed() {
-    need_root();
     let (lab, folder) = (Lab::new(Dhcp::Served), image("minimal"));
     let fails = |append: &str, layer: &str| {
         let output = launch(&lab, &folder).args(["--format", "json", "--append", append]).output().unwrap();
@@ -199,4 +203,28 @@ fn what_cannot_be_launched_says_what_to_type() {
     fails(&["--accel", "emulation", "--name", "../x"], 1, "at most 40 letters");
     fails(&["--network", "nothing"], 2, "user");
     fails(&["--mac", "53:54:00:00:00:01"], 2, "group address");
+}
+
+#[test]
+fn a_detached_vm_is_listed_followed_and_stopped() {
+    let (state, folder) = (tempfile::tempdir().unwrap(), image("minimal"));
+    let verb = |arguments: &[&str]| {
+        let mut command = goldsmith();
+        command.env("GOLDSMITH_STATE", state.path()).args(arguments);
+        command
+    };
+    let mut launch = verb(&["launch", "--accel", "emulation", "--detach", "--quiet", "--name", "stays"]);
+    let output = succeed(launch.arg(&folder));
+    assert!(text(&output).contains("stays is ready"), "{}", text(&output));
+    let listed = succeed(&mut verb(&["ps", "--format", "json"]));
+    let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!((&listed[0]["name"], &listed[0]["ready"]), (&"stays".into(), &true.into()), "{listed:#}");
+    assert!(text(&succeed(&mut verb(&["ps"]))).contains("10.0.2.15"));
+    assert!(text(&succeed(&mut verb(&["logs", "stays"]))).contains("Linux version"));
+    let output = verb(&["stop", "stay"]).output().unwrap();
+    assert!(!output.status.success() && text(&output).contains("these are: stays"), "{}", text(&output));
+    succeed(&mut verb(&["stop", "stays"]));
+    assert!(std::fs::read_dir(state.path().join("vms")).unwrap().next().is_none());
+    let port = listed[0]["forwards"]["8080"].as_u64().unwrap() as u16;
+    assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err(), "the VM still answers");
 }

@@ -2,6 +2,7 @@
 
 use super::terminal::{self, Terminal, bytes};
 use crate::findings::render;
+use crate::interrupt;
 use crate::pipeline::{self, BuildOptions, BuildReport, Error};
 use crate::sandbox;
 use std::path::PathBuf;
@@ -9,9 +10,15 @@ use std::process::ExitCode;
 
 /// Build a golden image from a recipe
 ///
-/// Writes OUTPUT/NAME/ with rootfs.ext4, vmlinuz, vmlinux, initrd.img, manifest.json, sbom.spdx.json and build.log.
+/// Writes OUTPUT/NAME/ with rootfs.ext4, vmlinuz, vmlinux, initrd.img, manifest.json, sbom.spdx.json, sbom.cdx.json and
+/// build.log.
 /// The folder appears whole or not at all; an older one is replaced in one step. Packages come from the lock beside
 /// the recipe (NAME.lock), which is made when it is missing and made anew when the recipe's packages have changed.
+///
+/// As an ordinary user it works in a user namespace; `goldsmith doctor` says whether that is possible here. Ctrl-C ends
+/// it at once and leaves nothing half.
+///
+/// Example: goldsmith build recipes/desktop.yaml --set chromium=false
 #[derive(clap::Args)]
 pub struct Args {
     /// The recipe, as in recipes/desktop.yaml
@@ -48,6 +55,10 @@ pub fn assignment(text: &str) -> Result<(String, String), String> {
 pub fn run(args: Args) -> ExitCode {
     if let Err(problem) = sandbox::become_root() {
         terminal::fail(&problem);
+        return ExitCode::FAILURE;
+    }
+    if let Err(error) = interrupt::watch() {
+        terminal::fail(&error);
         return ExitCode::FAILURE;
     }
     let options = BuildOptions {

@@ -8,6 +8,8 @@ use std::process::ExitCode;
 ///
 /// Built images are not touched. The next build fetches its packages again. With `--layers` the downloaded packages
 /// stay and only what was made from them goes.
+///
+/// Example: goldsmith clean --layers
 #[derive(clap::Args)]
 pub struct Args {
     /// Keep downloaded packages; delete only the layers made from them

@@ -3,9 +3,9 @@
 use clap::CommandFactory as _;
 use std::process::ExitCode;
 
-/// Prints a completion script for a shell.
+/// Print a completion script for a shell
 ///
-/// For bash: `goldsmith completions bash > ~/.local/share/bash-completion/completions/goldsmith`.
+/// Example: goldsmith completions bash > ~/.local/share/bash-completion/completions/goldsmith
 #[derive(clap::Args)]
 pub struct Args {
     /// The shell.

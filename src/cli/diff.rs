@@ -9,11 +9,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Show what differs between two images: paths, types, modes, owners, contents, attributes.
+/// Show what differs between two images: paths, types, modes, owners, contents, attributes
 ///
 /// Exit status 0: the same; 1: something differs. `+` is only in the second, `-` only in the first, `~` in both but
 /// changed. Block placement and other matters of the filesystem itself are not compared; the last line says whether
 /// the files are the same byte by byte.
+///
+/// Example: goldsmith diff images/minimal images/static
 #[derive(clap::Args)]
 pub struct Args {
     /// An `.ext4` file, a folder that `goldsmith build` wrote, or a directory with a root filesystem in it.

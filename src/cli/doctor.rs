@@ -4,10 +4,12 @@ use crate::doctor::{self, Verdict};
 use anstyle::{AnsiColor, Style};
 use std::process::ExitCode;
 
-/// Checks what goldsmith needs of this machine, and says what to type where something is missing.
+/// Check what goldsmith needs of this machine, and say what to type where something is missing
 ///
 /// Every need is tried, not looked up: a sandbox is made and left, a paused virtual machine is started. Exit status 1
 /// when no image can be built here.
+///
+/// Example: goldsmith doctor --format json
 #[derive(clap::Args)]
 pub struct Args {
     /// How to print the checks.

@@ -9,7 +9,9 @@ use std::process::ExitCode;
 
 /// Explain a rule: what it finds, why that is bad, how to fix it
 ///
-/// Without a rule, lists all of them. Example: goldsmith explain NET-K002
+/// Without a rule, lists all of them.
+///
+/// Example: goldsmith explain NET-K002
 #[derive(clap::Args)]
 pub struct Args {
     /// The rule's id or name, as in NET-K002

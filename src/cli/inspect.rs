@@ -8,9 +8,11 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Look into an image without mounting it.
+/// Look into an image without mounting it
 ///
 /// Nothing in the image is trusted or run, no privileges are needed, and only the blocks that matter are read.
+///
+/// Example: goldsmith inspect net images/desktop
 #[derive(clap::Args)]
 pub struct Args {
     #[command(subcommand)]

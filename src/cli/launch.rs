@@ -7,10 +7,13 @@ use crate::findings::render;
 use crate::launch::host::{Choice, Mac, Publish};
 use crate::launch::{Accelerator, Error, Options, Ready, Vm};
 use crate::values::ByteSize;
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Signal, set_parent_process_death_signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -25,6 +28,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 ///
 /// Examples:
 ///   goldsmith launch images/desktop
+///   goldsmith launch images/desktop --detach
 ///   goldsmith launch images/desktop --set decodo_port=10001 --network bridge=br0
 ///   goldsmith launch images/minimal --stop-after-ready --format json
 #[derive(clap::Args)]
@@ -65,6 +69,12 @@ pub struct Args {
     /// How instructions are run [default: kvm where it works, else emulation]
     #[arg(long, value_enum, value_name = "HOW")]
     accel: Option<Accel>,
+    /// Return once the VM is ready; it goes on until `goldsmith stop`
+    #[arg(long, conflicts_with = "stop_after_ready")]
+    detach: bool,
+    /// Set by `--detach` for the process that stays
+    #[arg(long, hide = true)]
+    stay: bool,
     /// Stop the VM as soon as every probe has passed: a test boot
     #[arg(long)]
     stop_after_ready: bool,
@@ -95,6 +105,12 @@ enum Format {
 
 /// Runs the verb.
 pub fn run(args: Args) -> ExitCode {
+    if args.detach {
+        return detach().unwrap_or_else(|error| {
+            terminal::fail(&error);
+            ExitCode::FAILURE
+        });
+    }
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         if let Err(error) = signal_hook::flag::register(signal, Arc::clone(&stop)) {
@@ -131,6 +147,43 @@ pub fn run(args: Args) -> ExitCode {
     }
 }
 
+/// Behind the report of a VM that stays: the process that was asked to launch it may go.
+const READY: u8 = 0;
+
+/// Starts this program again without `--detach`, and hands on its report and its fate until the VM is ready.
+fn detach() -> io::Result<ExitCode> {
+    let arguments = std::env::args_os().skip(1).filter(|argument| argument != "--detach");
+    let mut child = Command::new("/proc/self/exe")
+        .args(arguments)
+        .arg("--stay")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut report = Vec::new();
+    if let Some(pipe) = child.stdout.take() {
+        BufReader::new(pipe).read_until(READY, &mut report)?;
+    }
+    let ready = report.pop_if(|last| *last == READY).is_some();
+    io::stdout().write_all(&report)?;
+    if ready {
+        return Ok(ExitCode::SUCCESS);
+    }
+    Ok(child.wait()?.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+/// Lets the terminal and the process that was asked go on without this one.
+fn leave() -> io::Result<()> {
+    io::stdout().write_all(&[READY])?;
+    io::stdout().flush()?;
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    set_parent_process_death_signal(None)?;
+    // It fails for the leader of a process group, which needs no group of its own.
+    let _ = rustix::process::setsid();
+    Ok(())
+}
+
 fn launch(args: &Args, stopped: &dyn Fn() -> bool) -> Result<(), Error> {
     let options = Options {
         name: args.name.clone(),
@@ -149,6 +202,11 @@ fn launch(args: &Args, stopped: &dyn Fn() -> bool) -> Result<(), Error> {
         }),
         ..Options::new(&args.folder)
     };
+    let io = |what| move |cause| Error::Io { what, cause };
+    if args.stay {
+        // Until the VM is ready it goes with whoever asked for it.
+        set_parent_process_death_signal(Some(Signal::TERM)).map_err(|errno| io("follow the parent")(errno.into()))?;
+    }
     let terminal = Terminal::new(args.quiet);
     let mut vm = Vm::start(&options, &terminal)?;
     if !args.quiet && args.format == Format::Human {
@@ -166,7 +224,11 @@ fn launch(args: &Args, stopped: &dyn Fn() -> bool) -> Result<(), Error> {
         return Ok(());
     }
     if args.format == Format::Human {
-        anstream::println!("Ctrl-C stops it and leaves nothing behind.");
+        let how = if args.stay { format!("`goldsmith stop {}`", ready.name) } else { "Ctrl-C".to_owned() };
+        anstream::println!("{how} stops it and leaves nothing behind.");
+    }
+    if args.stay {
+        leave().map_err(io("leave the terminal"))?;
     }
     if let Some(status) = vm.wait(stopped)? {
         anstream::eprintln!("{} ended by itself ({status})", ready.name);

@@ -12,7 +12,9 @@ use std::process::ExitCode;
 ///
 /// Fetches the archives' signed metadata, resolves the whole closure as apt would without recommended packages, and
 /// writes NAME.lock beside the recipe: one package a line with version, size and SHA-256. Commit it: every build from
-/// it installs the same packages.
+/// it installs the same packages. Run it again to take newer versions.
+///
+/// Example: goldsmith lock recipes/desktop.yaml
 #[derive(clap::Args)]
 pub struct Args {
     /// The recipes, as in recipes/desktop.yaml

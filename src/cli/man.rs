@@ -5,9 +5,11 @@ use std::io::{self, ErrorKind, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Prints the manual page, or writes a page for every verb into a folder.
+/// Print the manual page, or write a page for every verb into a folder
 ///
-/// `goldsmith man ~/.local/share/man/man1` installs them all; then `man goldsmith-build` works.
+/// With a folder, all of them are installed there; then `man goldsmith-build` works.
+///
+/// Example: goldsmith man ~/.local/share/man/man1
 #[derive(clap::Args)]
 pub struct Args {
     /// Where to write `goldsmith.1`, `goldsmith-build.1`, …; it is made when missing.

@@ -11,8 +11,11 @@ pub mod inspect;
 mod inspect_net;
 pub mod launch;
 pub mod lock;
+pub mod logs;
 pub mod man;
+pub mod ps;
 pub mod schema;
+pub mod stop;
 pub mod terminal;
 pub mod verify;
 
@@ -21,11 +24,22 @@ use std::process::ExitCode;
 
 /// Compiles recipes into golden VM images and boots them without network surprises.
 #[derive(Parser)]
-#[command(name = "goldsmith", version, propagate_version = true)]
+#[command(name = "goldsmith", version, propagate_version = true, after_help = AFTER)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
 }
+
+const AFTER: &str = "\
+Begin with: goldsmith doctor; goldsmith build recipes/desktop.yaml
+
+Exit status: 0 fine, 1 failed, 2 usage, 3 refused by the gate; 130 after Ctrl-C.
+
+Environment:
+  GOLDSMITH_CACHE    folder of the cache; else $XDG_CACHE_HOME/goldsmith, else ~/.cache/goldsmith
+  GOLDSMITH_STATE    folder of running VMs; else $XDG_STATE_HOME/goldsmith, else ~/.local/state/goldsmith
+  GOLDSMITH_TIMEOUT  seconds a mirror may be silent; else 30
+  NO_COLOR           no colours";
 
 /// Every verb is a file of this folder with an `Args` struct (its help text) and `run(args) -> ExitCode`.
 #[derive(Subcommand)]
@@ -35,6 +49,9 @@ enum Verb {
     Build(build::Args),
     Verify(Box<verify::Args>),
     Launch(launch::Args),
+    Ps(ps::Args),
+    Logs(logs::Args),
+    Stop(stop::Args),
     Inspect(inspect::Args),
     Diff(diff::Args),
     Explain(explain::Args),
@@ -53,6 +70,9 @@ pub fn main() -> ExitCode {
         Verb::Build(args) => build::run(args),
         Verb::Verify(args) => verify::run(*args),
         Verb::Launch(args) => launch::run(args),
+        Verb::Ps(args) => ps::run(args),
+        Verb::Logs(args) => logs::run(args),
+        Verb::Stop(args) => stop::run(args),
         Verb::Inspect(args) => inspect::run(args),
         Verb::Diff(args) => diff::run(args),
         Verb::Explain(args) => explain::run(args),

@@ -4,8 +4,10 @@ use std::process::ExitCode;
 
 /// Print the JSON Schema of recipes, or of manifests
 ///
-/// Editors complete and check recipes with it: a recipe's first line names it, as in
-/// `# yaml-language-server: $schema=recipe.schema.json`.
+/// Editors complete and check recipes with it: the first line of a recipe names the file, in a comment that begins with
+/// `yaml-language-server: $schema=`.
+///
+/// Example: goldsmith schema recipe > docs/recipe.schema.json
 #[derive(clap::Args)]
 pub struct Args {
     /// Which document

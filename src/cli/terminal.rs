@@ -1,5 +1,6 @@
 //! What a person at a terminal sees of long work: bars there, plain lines elsewhere, nothing but warnings when quiet.
 
+use crate::interrupt;
 use crate::progress::{Event, Observer, Unit};
 use crate::values::ByteSize;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -63,6 +64,7 @@ impl Terminal {
 
 impl Observer for Terminal {
     fn event(&self, event: Event) {
+        interrupt::hold();
         match event {
             Event::Started { stage, total, unit } => self.start(stage, total, unit),
             Event::Advanced { stage, done } => {
@@ -83,6 +85,7 @@ impl Observer for Terminal {
 
 /// Prints an error and its causes; a last line that starts with `help:` says what to type next.
 pub fn fail(error: &dyn Error) {
+    interrupt::hold();
     let style = anstyle::AnsiColor::Red.on_default().bold();
     let (message, mut help) = split_help(&error.to_string());
     anstream::eprintln!("{style}error{style:#}: {message}");

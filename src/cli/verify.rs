@@ -13,7 +13,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Checks that an image would be reachable when it is booted, without booting it.
+/// Check that an image would be reachable when it is booted, without booting it
 ///
 /// A folder that `goldsmith build` wrote is checked against its manifest: digests, the network recomputed from the image's
 /// own files, the boot arguments. Any other ext4 image is checked against `--args`. Exit status 3 when it is refused.
@@ -36,6 +36,9 @@ pub(super) struct Subject {
     /// Kernel arguments behind the manifest's.
     #[arg(long, value_name = "ARGS", default_value = "", allow_hyphen_values = true)]
     append: String,
+    /// Set a boot parameter that the manifest declares (may be repeated)
+    #[arg(long, value_name = "NAME=VALUE", value_parser = super::build::assignment)]
+    set: Vec<(String, String)>,
     /// All kernel arguments, for an image without a manifest.
     #[arg(long, value_name = "ARGS", default_value = "", allow_hyphen_values = true)]
     args: String,
@@ -172,10 +175,8 @@ impl Subject {
 
     fn folder(&self) -> Result<Outcome, Error> {
         let manifest = gate::manifest(&self.image)?;
-        let mut args = KernelArgs::parse(&manifest.boot.args.join(" "));
-        args.append(&self.append);
         let request = gate::Request {
-            args,
+            args: gate::arguments(&manifest.boot, &self.set, &self.append, &[]).map_err(gate::Error::from)?,
             vmm: self.vmm(),
             host: self.host.clone(),
             expect: self.expect,

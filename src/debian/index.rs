@@ -136,17 +136,6 @@ impl<'a> Candidate<'a> {
         let provides = self.relations("Provides").into_iter().flatten();
         provides.map(|relation| (relation.name, relation.version.map(|(_, version)| version))).collect()
     }
-
-    /// Whether this package satisfies a relation, by its own name or by one it provides.
-    pub fn satisfies(&self, relation: &Relation) -> bool {
-        if self.name == relation.name && relation.accepts(self.version) {
-            return true;
-        }
-        self.provides().iter().any(|(name, version)| {
-            *name == relation.name
-                && (relation.version.is_none() || version.is_some_and(|version| relation.accepts(version)))
-        })
-    }
 }
 
 fn priority(name: &str) -> u8 {

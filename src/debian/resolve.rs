@@ -1,9 +1,10 @@
 //! Resolution: names asked for → the closure that `apt-get --no-install-recommends install` would install on an empty
 //! system.
 //!
-//! As apt's classic resolver: asked packages are marked first; then every dependency with a single solution is
-//! followed before any choice is made; a choice takes the first listed alternative that conflicts with nothing
-//! chosen. The result is checked again, independently, before it becomes a lock.
+//! As apt's classic resolver: asked packages are marked first; then, for the essential packages and after them for those
+//! of the recipe, every dependency with a single solution is followed before any choice is made; a choice takes the
+//! first listed alternative that conflicts with nothing chosen. The result is checked against every relation before it
+//! becomes a lock. `tests/lock.rs` compares it with apt's own.
 
 use super::index::{Candidate, IndexText, Universe};
 use super::relation::Relation;
@@ -58,7 +59,7 @@ fn rootfs(universe: &Universe, recipe: &Recipe) -> Result<Vec<LockedPackage>, Er
     let essential =
         universe.candidates.values().filter(|candidate| candidate.essential).map(|candidate| candidate.name);
     let essential: Vec<&str> = essential.collect();
-    let mut asked = essential.clone();
+    let mut asked = Vec::new();
     let mut problems = Vec::new();
     for name in &recipe.packages {
         match pick_asked(universe, name) {
@@ -69,8 +70,8 @@ fn rootfs(universe: &Universe, recipe: &Recipe) -> Result<Vec<LockedPackage>, Er
     if !problems.is_empty() {
         return Err(Error::Unsolvable(problems));
     }
-    let first = Solver::new(universe).solve(&essential).map_err(Error::Unsolvable)?;
-    let chosen = Solver::new(universe).solve(&asked).map_err(Error::Unsolvable)?;
+    let first = Solver::new(universe).solve(&[&essential]).map_err(Error::Unsolvable)?;
+    let chosen = Solver::new(universe).solve(&[&essential, &asked]).map_err(Error::Unsolvable)?;
     let package = |candidate: &Candidate| LockedPackage {
         essential: first.contains_key(candidate.name),
         ..locked(candidate, Role::Rootfs)
@@ -131,6 +132,10 @@ struct Solver<'u, 'a> {
     chosen: BTreeMap<&'a str, &'u Candidate<'a>>,
     /// Who brought a package in, for explanations.
     reason: BTreeMap<&'a str, &'a str>,
+    /// The names that chosen packages have or provide, with the version each is had at.
+    offered: BTreeMap<&'a str, Vec<Offer<'u, 'a>>>,
+    /// What chosen packages cannot be installed beside, by the name they reject.
+    rejected: BTreeMap<&'a str, Vec<(&'a str, Relation<'a>)>>,
     /// Packages whose dependencies are still to be looked at.
     fresh: VecDeque<&'u Candidate<'a>>,
     /// Choices put off until everything without a choice is in.
@@ -138,6 +143,12 @@ struct Solver<'u, 'a> {
 }
 
 type Problems = Vec<String>;
+/// A package, and a version that it offers a name at.
+type Offer<'u, 'a> = (&'u Candidate<'a>, Option<&'a str>);
+
+fn meets(relation: &Relation, version: Option<&str>) -> bool {
+    relation.version.is_none() || version.is_some_and(|version| relation.accepts(version))
+}
 
 impl<'u, 'a> Solver<'u, 'a> {
     fn new(universe: &'u Universe<'a>) -> Self {
@@ -145,37 +156,61 @@ impl<'u, 'a> Solver<'u, 'a> {
             universe,
             chosen: BTreeMap::new(),
             reason: BTreeMap::new(),
+            offered: BTreeMap::new(),
+            rejected: BTreeMap::new(),
             fresh: VecDeque::new(),
             choices: VecDeque::new(),
         }
     }
 
-    fn solve(mut self, asked: &[&'a str]) -> Result<BTreeMap<&'a str, &'u Candidate<'a>>, Problems> {
-        for name in asked {
+    /// Everything asked for is chosen from the start; one group after the other brings in what it depends on.
+    fn solve(mut self, groups: &[&[&'a str]]) -> Result<BTreeMap<&'a str, &'u Candidate<'a>>, Problems> {
+        for name in groups.iter().copied().flatten() {
             if let Some(candidate) = self.universe.candidates.get(name) {
                 self.choose(candidate, None);
             }
         }
+        for group in groups {
+            self.fresh = group.iter().filter_map(|name| self.chosen.get(name).copied()).collect();
+            self.settle()?;
+        }
+        self.verify()?;
+        Ok(self.chosen)
+    }
+
+    /// Follows dependencies until there are none left: those without a choice first.
+    fn settle(&mut self) -> Result<(), Problems> {
         loop {
             if let Some(package) = self.fresh.pop_front() {
                 self.follow(package)?;
             } else if let Some((package, group)) = self.choices.pop_front() {
                 self.decide(package, &group)?;
             } else {
-                break;
+                return Ok(());
             }
         }
-        self.verify()?;
-        Ok(self.chosen)
     }
 
     fn choose(&mut self, candidate: &'u Candidate<'a>, reason: Option<&'a str>) {
-        if self.chosen.insert(candidate.name, candidate).is_none() {
-            if let Some(reason) = reason {
-                self.reason.insert(candidate.name, reason);
-            }
-            self.fresh.push_back(candidate);
+        if self.chosen.insert(candidate.name, candidate).is_some() {
+            return;
         }
+        if let Some(reason) = reason {
+            self.reason.insert(candidate.name, reason);
+        }
+        for (name, version) in names(candidate) {
+            self.offered.entry(name).or_default().push((candidate, version));
+        }
+        for relation in candidate.rejects() {
+            self.rejected.entry(relation.name).or_default().push((candidate.name, relation));
+        }
+        self.fresh.push_back(candidate);
+    }
+
+    /// The chosen packages that satisfy a relation, by their own name or by one they provide.
+    fn offers(&self, relation: &Relation) -> impl Iterator<Item = &'u Candidate<'a>> {
+        let offers = self.offered.get(relation.name).into_iter().flatten();
+        offers.filter(|(_, version)| meets(relation, *version)).map(|(candidate, _)| *candidate)
     }
 
     /// Takes every dependency of a package that has one solution; puts the others off.
@@ -199,17 +234,14 @@ impl<'u, 'a> Solver<'u, 'a> {
             return Ok(());
         }
         let solutions = self.solutions(group);
-        let free = solutions.iter().find(|candidate| self.clash(candidate).is_none()).or(solutions.first());
+        let free = solutions.iter().find(|candidate| !self.clashes(candidate)).or(solutions.first());
         let candidate = *free.ok_or_else(|| vec![self.unsatisfiable(package, group)])?;
         self.choose(candidate, Some(package));
         Ok(())
     }
 
     fn is_satisfied(&self, group: &[Relation]) -> bool {
-        group.iter().any(|relation| {
-            self.chosen.get(relation.name).is_some_and(|candidate| relation.accepts(candidate.version))
-                || self.universe.solutions(relation).iter().any(|candidate| self.chosen.contains_key(candidate.name))
-        })
+        group.iter().any(|relation| self.offers(relation).next().is_some())
     }
 
     fn solutions(&self, group: &[Relation<'a>]) -> Vec<&'u Candidate<'a>> {
@@ -224,30 +256,25 @@ impl<'u, 'a> Solver<'u, 'a> {
         solutions
     }
 
-    /// A chosen package that cannot be installed beside `candidate`, in either direction.
-    fn clash(&self, candidate: &Candidate) -> Option<&'a str> {
-        let rejected = candidate.rejects();
-        let clashes = |other: &&&Candidate<'a>| {
-            other.name != candidate.name
-                && (rejected.iter().any(|relation| other.satisfies(relation))
-                    || other.rejects().iter().any(|relation| candidate.satisfies(relation)))
+    /// Whether a chosen package cannot be installed beside `candidate`, in either direction.
+    fn clashes(&self, candidate: &Candidate) -> bool {
+        let rejects = |relation: Relation| self.offers(&relation).any(|other| other.name != candidate.name);
+        let rejected = |(name, version): (&str, Option<&str>)| {
+            let by = self.rejected.get(name).into_iter().flatten();
+            by.into_iter().any(|(other, relation)| *other != candidate.name && meets(relation, version))
         };
-        self.chosen.values().find(clashes).map(|other| other.name)
+        candidate.rejects().into_iter().any(rejects) || names(candidate).any(rejected)
     }
 
     /// Checks the finished choice against every relation of every package.
     fn verify(&self) -> Result<(), Problems> {
         let mut problems = Vec::new();
         for package in self.chosen.values() {
-            for group in package.needs() {
-                if !group.iter().any(|relation| self.chosen.values().any(|other| other.satisfies(relation))) {
-                    problems.push(self.unsatisfiable(package.name, &group));
-                }
+            for group in package.needs().iter().filter(|group| !self.is_satisfied(group)) {
+                problems.push(self.unsatisfiable(package.name, group));
             }
             for relation in package.rejects() {
-                for other in
-                    self.chosen.values().filter(|other| other.name != package.name && other.satisfies(&relation))
-                {
+                for other in self.offers(&relation).filter(|other| other.name != package.name) {
                     problems.push(format!(
                         "{} {} conflicts with {} {} ({relation})\n    {}\n    {}",
                         package.name,
@@ -279,4 +306,9 @@ impl<'u, 'a> Solver<'u, 'a> {
         chain.reverse();
         format!("because: {}", chain.join(" → "))
     }
+}
+
+/// The names a package has: its own, then those it provides.
+fn names<'a>(candidate: &Candidate<'a>) -> impl Iterator<Item = (&'a str, Option<&'a str>)> {
+    std::iter::once((candidate.name, Some(candidate.version))).chain(candidate.provides())
 }

@@ -177,7 +177,7 @@ pub fn check(folder: &Path, manifest: &Manifest, request: &Request) -> Result<Ve
         args: request.args.clone(),
         kernel: manifest.kernel.facts,
         initrd: Initrd::Goldsmith,
-        vmm: request.vmm.clone(),
+        vmm: VmmFacts { kernel_release: Some(manifest.kernel.release.clone()), ..request.vmm.clone() },
         host: request.host.clone(),
         contract: Some(Contract::from(&manifest.network)),
         expect: request.expect,

@@ -46,7 +46,7 @@ pub enum Error {
         target: GuestPath,
     },
     /// The disk is full.
-    #[error("no space left for {}: {} more have to be written, {} are free", path.display(), ByteSize(*needed), ByteSize(*available))]
+    #[error("no space left for {}: {} more have to be written, {} are free\nhelp: make room, or name a folder on a larger disk with --output", path.display(), ByteSize(*needed), ByteSize(*available))]
     Full {
         /// The image file.
         path: PathBuf,

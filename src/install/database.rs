@@ -77,8 +77,7 @@ impl Database {
         if std::mem::replace(&mut self.begun, true) {
             return Ok(());
         }
-        root.write(&format!("{ADMIN}/info/format"), b"1\n", 0o644)?;
-        root.write(&format!("{ADMIN}/available"), b"", 0o644)
+        root.write(&format!("{ADMIN}/info/format"), b"1\n", 0o644)
     }
 
     /// Reads a package's `triggers` file.
@@ -144,8 +143,12 @@ fn info_name(package: &Package) -> String {
 
 /// Whether dpkg keeps a control file of this name: all but the control data themselves, which go into `status`.
 fn is_info_name(name: &str) -> bool {
-    !matches!(name, "" | "control" | "list")
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    !matches!(name, "control" | "list") && is_file_name(name)
+}
+
+/// Whether a control file lies in the package's control folder itself, under a name that control files have.
+pub(super) fn is_file_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
 /// The order in which dpkg writes fields (`lib/dpkg/parse.c`, `fieldinfos`).

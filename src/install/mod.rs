@@ -18,7 +18,7 @@ pub use run::run;
 use crate::debian::{ControlFile, Deb, DebError, FetchedPackage, Lock, Role};
 use crate::progress::{Event, Observer, Unit};
 use crate::sandbox::{self, Sandbox};
-use crate::store::{self, Store};
+use crate::store::{self, Store, room};
 use crate::tree::{self, Tree};
 use crate::values::{GuestPath, Hasher, Sha256};
 use database::Database;
@@ -93,16 +93,6 @@ pub enum Error {
     Tree(#[from] tree::Error),
 }
 
-/// What to do about a full disk.
-fn room(cause: &io::Error) -> &'static str {
-    match cause.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "\nhelp: the disk is full: type `goldsmith clean`, or set GOLDSMITH_CACHE to a folder on a larger one"
-        }
-        _ => "",
-    }
-}
-
 /// A package on its way into the tree.
 struct Package<'a> {
     fetched: &'a FetchedPackage,
@@ -147,13 +137,6 @@ pub fn base(lock: &Lock, packages: &[FetchedPackage], store: &Store, observer: &
     Ok(tree)
 }
 
-/// Forgets a lock's base tree, so that the next [`base`] makes it anew.
-pub fn forget(lock: &Lock, packages: &[FetchedPackage], store: &Store) -> Result<(), Error> {
-    let wanted: Vec<_> = packages.iter().filter(|fetched| fetched.package.role == Role::Rootfs).collect();
-    let folder = store.layer("base", &key(lock, &wanted));
-    if folder.exists() { discard(&folder) } else { Ok(()) }
-}
-
 fn key(lock: &Lock, packages: &[&FetchedPackage]) -> Sha256 {
     let mut hasher = Hasher::default();
     hasher.update(format!("{FORMAT}\n{}\n", lock.epoch).as_bytes());
@@ -190,6 +173,7 @@ fn make(lock: &Lock, wanted: &[&FetchedPackage], work: &Path, observer: &dyn Obs
     build.configure()?;
     fonts::cache(&build.root, lock.epoch, observer)?;
     build.root.remove(POLICY)?;
+    build.root.remove_folder(CONTROL)?;
     layer::save(work, lock.epoch)
 }
 
@@ -203,7 +187,7 @@ fn skeleton(root: &Path) -> io::Result<()> {
         fs::create_dir_all(root.join("usr").join(name))?;
         std::os::unix::fs::symlink(format!("usr/{name}"), root.join(name))?;
     }
-    for name in ["info", "triggers", "updates", "alternatives", "parts"] {
+    for name in ["info", "triggers", "updates", "alternatives", "parts", "tmp.ci"] {
         fs::create_dir_all(root.join("var/lib/dpkg").join(name))?;
     }
     let policy = root.join(POLICY);
@@ -214,8 +198,9 @@ fn skeleton(root: &Path) -> io::Result<()> {
 /// Asked by invoke-rc.d before it starts a service; 101 forbids it.
 const POLICY: &str = "usr/sbin/policy-rc.d";
 
-/// Where a script is put to be run before dpkg's database has its package.
-const SCRIPT: &str = "var/lib/dpkg/goldsmith-script";
+/// Where dpkg has a package's control files while its `preinst` runs. debconf looks for the templates of its questions
+/// there. Source: `CONTROLDIRTMP` in dpkg's `lib/dpkg/dpkg.h`; `Debconf::ConfModule`.
+const CONTROL: &str = "var/lib/dpkg/tmp.ci";
 
 struct Build<'a> {
     lock: &'a Lock,
@@ -254,8 +239,13 @@ impl Build<'_> {
         let version = self.packages.iter().find(|package| package.name() == "dpkg");
         let version = version.map_or("", |dpkg| &dpkg.fetched.package.version);
         for package in order {
-            let Some((_, script)) = package.control.get("preinst") else { continue };
-            self.root.write(SCRIPT, script, 0o755)?;
+            if !package.control.contains_key("preinst") {
+                continue;
+            }
+            let files = package.control.iter().filter(|(name, _)| database::is_file_name(name));
+            for (name, (mode, bytes)) in files.clone() {
+                self.root.write(&format!("{CONTROL}/{name}"), bytes, *mode)?;
+            }
             let result = Sandbox::new(&self.root.path, self.lock.epoch)
                 .with("DPKG_MAINTSCRIPT_PACKAGE", package.name())
                 .with("DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT", "1")
@@ -264,8 +254,10 @@ impl Build<'_> {
                 .with("DPKG_ADMINDIR", "/var/lib/dpkg")
                 .with("DPKG_ROOT", "")
                 .with("DPKG_RUNNING_VERSION", version)
-                .run(&[&format!("/{SCRIPT}"), "install"], self.observer);
-            self.root.remove(SCRIPT)?;
+                .run(&[&format!("/{CONTROL}/preinst"), "install"], self.observer);
+            for (name, _) in files {
+                self.root.remove(&format!("{CONTROL}/{name}"))?;
+            }
             let what = format!("{} (preinst)", package.name());
             result.map_err(|cause| Error::Script { what, cause })?;
         }

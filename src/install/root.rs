@@ -5,7 +5,7 @@
 use super::Error;
 use crate::values::GuestPath;
 use rustix::fd::OwnedFd;
-use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use std::fs::{File, Permissions};
 use std::io::{self, Read as _, Write as _};
@@ -87,10 +87,19 @@ impl Root {
 
     /// Removes a file.
     pub fn remove(&self, path: &str) -> Result<(), Error> {
+        self.unlink(path, AtFlags::empty())
+    }
+
+    /// Removes an empty folder.
+    pub fn remove_folder(&self, path: &str) -> Result<(), Error> {
+        self.unlink(path, AtFlags::REMOVEDIR)
+    }
+
+    fn unlink(&self, path: &str, flags: AtFlags) -> Result<(), Error> {
         let remove = || -> io::Result<()> {
             let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
             let parent = self.at(parent, OFlags::PATH | OFlags::DIRECTORY)?;
-            Ok(rustix::fs::unlinkat(parent, name, rustix::fs::AtFlags::empty())?)
+            Ok(rustix::fs::unlinkat(parent, name, flags)?)
         };
         remove().map_err(|cause| self.error("delete", path, cause))
     }

@@ -172,6 +172,24 @@ pub fn reconcile(root: &Path) -> Result<Vec<String>, Error> {
     Ok(cleaned)
 }
 
+/// The running VMs, by name. One that is just being made is not listed.
+pub fn list(root: &Path) -> Result<Vec<(PathBuf, Record)>, Error> {
+    let _all = lock_root(root)?;
+    let entries = fs::read_dir(root).map_err(|cause| Error::Io { what: "read", path: root.into(), cause })?;
+    let mut running = Vec::new();
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let record = fs::read(path.join("vm.json")).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        running.extend(record.filter(|_| is_running(&path)).map(|record| (path, record)));
+    }
+    running.sort_by(|(_, a): &(PathBuf, Record), (_, b)| a.name.cmp(&b.name));
+    Ok(running)
+}
+
+/// Whether a launch holds the folder.
+pub fn is_running(folder: &Path) -> bool {
+    File::open(folder).is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err())
+}
+
 /// A VMM works in its machine's folder, so whoever works there is what is left of it.
 fn end_processes_in(folder: &Path) {
     let Ok(processes) = fs::read_dir("/proc") else { return };

@@ -10,12 +10,14 @@ mod home;
 pub mod host;
 mod probe;
 mod ready;
+mod running;
 mod vmm;
 
 pub use diagnosis::{Diagnosis, Layer, Symptoms, diagnose};
 pub use home::{Record, reconcile, root};
 pub use probe::Failure;
 pub use ready::{NotReady, Passed, Ready};
+pub use running::{Error as RunningError, Running, find, list};
 pub use vmm::{Accelerator, qemu};
 
 use crate::findings::{Finding, Severity};
@@ -183,7 +185,6 @@ impl Vm {
             vmm: VmmFacts {
                 mac: Some(mac.to_string()),
                 appended: accelerator.arguments().join(" "),
-                kernel_release: Some(manifest.kernel.release.clone()),
                 ..VmmFacts::default()
             },
             host: Some(attachment.facts().clone()),

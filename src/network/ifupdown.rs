@@ -139,3 +139,9 @@ impl Reader<'_> {
         }
     }
 }
+
+/// Whether a client that ifupdown knows is installed. Source: ifupdown `inet.defn`, method dhcp.
+pub(super) fn dhcp_client(snapshot: &Snapshot) -> bool {
+    let programs = ["dhclient", "dhcpcd", "udhcpc"];
+    programs.iter().any(|name| ["/usr/sbin", "/sbin"].iter().any(|folder| snapshot.exists(&format!("{folder}/{name}"))))
+}

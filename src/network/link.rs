@@ -5,6 +5,7 @@
 use super::activation::systemd_version;
 use super::matching::{Answer, Match, Nic};
 use super::networkd::{self, assignments};
+use super::udev::Renames;
 use super::{Inputs, Place, Snapshot, Transport};
 use crate::boot::KernelArgs;
 
@@ -91,15 +92,18 @@ pub struct Naming {
     pub link: Option<LinkFile>,
 }
 
-/// The NIC's name once udev is done. `links` are sorted by name.
-pub(super) fn naming(inputs: &Inputs, kernel_name: &str, links: &[LinkFile]) -> Naming {
-    let nic = Nic { name: kernel_name.to_owned(), mac: inputs.vmm.mac.as_ref().map(|mac| mac.to_ascii_lowercase()) };
+/// The NIC's name once udev is done; `nic` has the kernel's. `links` are sorted by name.
+pub(super) fn naming(inputs: &Inputs, nic: &Nic, links: &[LinkFile], renames: &Renames) -> Naming {
+    let kernel_name = nic.name.as_str();
+    if let Some((name, place)) = &renames.name {
+        return Naming { name: name.clone(), why: format!("a udev rule names it ({place})"), link: None };
+    }
     let kept = |why: &str| Naming { name: kernel_name.to_owned(), why: why.to_owned(), link: None };
     let udev = ["/usr/lib", "/lib"].iter().any(|root| {
         inputs.snapshot.exists(&format!("{root}/systemd/systemd-udevd"))
             || inputs.snapshot.exists(&format!("{root}/systemd/system/systemd-udevd.service"))
     });
-    let Some(link) = links.iter().find(|link| link.matches.answers(&nic) == Answer::Yes) else {
+    let Some(link) = links.iter().find(|link| link.matches.answers(nic) == Answer::Yes) else {
         return kept(if udev { "no .link file matches it" } else { "nothing renames it" });
     };
     let off = inputs.args.last("net.ifnames").and_then(|arg| arg.value()) == Some("0");

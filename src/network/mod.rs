@@ -23,6 +23,7 @@ mod spec;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod udev;
 mod verdict;
 
 pub use activation::Activation;

@@ -9,7 +9,7 @@ use super::matching::{Answer, Match, Nic};
 use super::netplan::{self, Netplan};
 use super::networkd::{self, NetworkFile, NetworkFiles, NetworkdConfig};
 use super::others::{self, CloudInit};
-use super::{Cidr, Initrd, Inputs, Place, Said};
+use super::{Cidr, Initrd, Inputs, Place, Said, udev};
 use crate::boot::{KernelArgs, Presence};
 use crate::manifest::EffectiveInterface;
 use std::net::IpAddr;
@@ -210,8 +210,11 @@ impl<'i> Model<'i> {
         links.extend(netplan_links.into_iter().filter(|_| netplan_installed));
         links.extend(generated_links(&generated, &args, &line, version, &snapshot.image));
         links.sort_by(|a, b| a.name.cmp(&b.name));
-        let naming = link::naming(inputs, KERNEL_NAME, &links);
-        let nic = Nic { name: naming.name.clone(), mac: inputs.vmm.mac.as_ref().map(|mac| mac.to_ascii_lowercase()) };
+        let mac = inputs.vmm.mac.as_ref().map(|mac| mac.to_ascii_lowercase());
+        let early_nic = Nic { name: KERNEL_NAME.to_owned(), mac };
+        let renames = udev::renames(snapshot, &early_nic);
+        let naming = link::naming(inputs, &early_nic, &links, &renames);
+        let nic = Nic { name: naming.name.clone(), ..early_nic };
         let network_files: Vec<_> = files
             .into_iter()
             .map(|file| (file.matches.answers(&nic), file))
@@ -253,6 +256,8 @@ impl<'i> Model<'i> {
         };
         let unread = model.left_out.unread.iter().map(|path| format!("what {path} says (it could not be read)"));
         let mut unknowns: Vec<String> = snapshot.unread.iter().cloned().chain(unread).collect();
+        model.undecided = renames.open.first().cloned();
+        unknowns.extend(renames.open);
         unknowns.extend(unread_stanzas.into_iter().filter(|_| model.networking.active));
         model.unknowns = unknowns;
         model.early = model.find_early();
@@ -406,6 +411,7 @@ impl<'i> Model<'i> {
     fn ifupdown_claims(&self) -> Vec<Claim> {
         let snapshot = &self.inputs.snapshot;
         let installed = ["/usr/sbin/ifup", "/sbin/ifup"].iter().any(|path| snapshot.exists(path));
+        let client = ifupdown::dhcp_client(snapshot);
         let hotplug = installed && !activation(snapshot, &self.args, "ifup@.service", false).masked;
         let mine = self.stanzas.iter().filter(|stanza| {
             stanza.interface == self.nic.name
@@ -416,7 +422,7 @@ impl<'i> Model<'i> {
             manager: "ifupdown",
             modelled: matches!(stanza.method.as_str(), "dhcp" | "static"),
             file: stanza.place.to_string(),
-            dhcp4: stanza.method == "dhcp",
+            dhcp4: stanza.method == "dhcp" && client,
             dhcp6: false,
             dhcp4_place: stanza.place.clone(),
             addresses: stanza.addresses.clone(),

@@ -80,7 +80,7 @@ pub enum Error {
         budget: ByteSize,
     },
     /// The output folder could not be written.
-    #[error("cannot write {}", path.display())]
+    #[error("cannot write {}{}", path.display(), full(cause))]
     Folder {
         /// The folder or file.
         path: PathBuf,
@@ -94,4 +94,14 @@ pub enum Error {
         /// The first difference.
         what: String,
     },
+}
+
+/// What to do when the disk that takes the image is full.
+fn full(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "\nhelp: the disk is full: make room, or name a folder on a larger one with --output"
+        }
+        _ => "",
+    }
 }

@@ -61,7 +61,7 @@ pub struct BuildReport {
 pub fn build(options: &BuildOptions, observer: &dyn Observer) -> Result<BuildReport, Error> {
     let recipe = recipe::load(&options.recipe, &options.set).map_err(Error::Recipe)?;
     let staging = begin(&options.output, &recipe.name, observer)?;
-    let mut report = build_into(&staging, &recipe, options, observer)?;
+    let mut report = build_into(&staging, &recipe, options, &Store::open()?, observer)?;
     report.folder = publish(staging, &options.output, &recipe.name)?;
     Ok(report)
 }
@@ -71,17 +71,14 @@ pub fn build(options: &BuildOptions, observer: &dyn Observer) -> Result<BuildRep
 pub fn check(options: &BuildOptions, observer: &dyn Observer) -> Result<BuildReport, Error> {
     let recipe = recipe::load(&options.recipe, &options.set).map_err(Error::Recipe)?;
     let first = begin(&options.output, &recipe.name, observer)?;
-    let mut report = build_into(&first, &recipe, options, observer)?;
+    let store = Store::open()?;
+    let mut report = build_into(&first, &recipe, options, &store, observer)?;
     let again = format!("{}.again", recipe.name);
     let second = begin(&options.output, &again, observer)?;
-    let store = Store::open()?;
-    if let Some(lock) = Lock::read(&Lock::path_for(&recipe))? {
-        let packages = debian::fetch(&lock, &store, true, &crate::progress::Silent)?;
-        install::forget(&lock, &packages, &store)?;
-    }
     observer.event(Event::Note("building a second time, from the packages".to_owned()));
-    build_into(&second, &recipe, options, observer)?;
-    for name in ["rootfs.ext4", "vmlinuz", "vmlinux", "initrd.img", "manifest.json", "sbom.spdx.json"] {
+    store.without_layers(|store| build_into(&second, &recipe, options, store, observer))?;
+    for name in ["rootfs.ext4", "vmlinuz", "vmlinux", "initrd.img", "manifest.json", "sbom.spdx.json", "sbom.cdx.json"]
+    {
         compare(&first.path(name), &second.path(name), name)?;
     }
     drop(second);
@@ -159,21 +156,21 @@ fn build_into(
     staging: &Staging,
     recipe: &Recipe,
     options: &BuildOptions,
+    store: &Store,
     observer: &dyn Observer,
 ) -> Result<BuildReport, Error> {
     let path = staging.path("build.log");
     let log = Log::create(&path, observer).map_err(|cause| Error::Folder { path, cause })?;
     let observer: &dyn Observer = &log;
-    let store = Store::open()?;
-    let lock = current_lock(recipe, options, &store, observer)?;
-    let packages = debian::fetch(&lock, &store, options.offline, observer)?;
-    let base = install::base(&lock, &packages, &store, observer)?;
+    let lock = current_lock(recipe, options, store, observer)?;
+    let packages = debian::fetch(&lock, store, options.offline, observer)?;
+    let base = install::base(&lock, &packages, store, observer)?;
     let kernel = timed("kernel", observer, || {
-        let kernel = kernel::kernel(&lock, &packages, &store, observer)?;
+        let kernel = kernel::kernel(&lock, &packages, store, observer)?;
         Ok((format!("Linux {}", kernel.release), kernel))
     })?;
     let custom = timed("customize", observer, || {
-        let custom = customize::customize(base, &kernel.modules, recipe, lock.epoch, &store, observer)?;
+        let custom = customize::customize(base, &kernel.modules, recipe, lock.epoch, store, observer)?;
         let used = ByteSize(custom.tree.content_size());
         match recipe.size_budget {
             Some(budget) if used > budget => Err(Error::Budget { used, budget }),

@@ -5,6 +5,7 @@
 //! next build clears what it left. The folder itself carries the lock (`flock` on its inode, which ends with its
 //! holder), so nothing but the folder is ever on disk.
 
+use crate::interrupt;
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 use std::fs::{self, File};
 use std::io;
@@ -16,6 +17,7 @@ pub struct Staging {
     work: PathBuf,
     target: PathBuf,
     published: bool,
+    building: Option<interrupt::Guard>,
     _lock: File,
 }
 
@@ -25,10 +27,11 @@ impl Staging {
         fs::create_dir_all(parent)?;
         let work = parent.join(format!(".{name}.building"));
         let lock = lock_folder(&work, waiting)?;
+        let building = Some(interrupt::folder(&work));
         for entry in fs::read_dir(&work)? {
             remove(&entry?.path())?;
         }
-        Ok(Self { work, target: parent.join(name), published: false, _lock: lock })
+        Ok(Self { work, target: parent.join(name), published: false, building, _lock: lock })
     }
 
     /// Where a file of the folder is written.
@@ -38,19 +41,28 @@ impl Staging {
 
     /// Gives the folder its final name and returns it.
     pub fn publish(mut self) -> io::Result<PathBuf> {
-        match File::open(&self.target) {
+        let old = match File::open(&self.target) {
             Ok(old) => {
                 // Locked until it is deleted, so that no other build takes the old folder for its own.
                 flock(&old, FlockOperation::LockExclusive)?;
-                renameat_with(CWD, &self.work, CWD, &self.target, RenameFlags::EXCHANGE)?;
-                self.published = true;
-                remove(&self.work)?;
+                Some(old)
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                fs::rename(&self.work, &self.target)?;
-                self.published = true;
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
+        };
+        let rename = || match old {
+            Some(_) => {
+                renameat_with(CWD, &self.work, CWD, &self.target, RenameFlags::EXCHANGE).map_err(io::Error::from)
+            }
+            None => fs::rename(&self.work, &self.target),
+        };
+        match self.building.take() {
+            Some(building) => building.finish(rename)?,
+            None => rename()?,
+        }
+        self.published = true;
+        if old.is_some() {
+            remove(&self.work)?;
         }
         Ok(self.target.clone())
     }

@@ -9,6 +9,7 @@ use crate::image::{self, verity};
 use crate::manifest::{self, Manifest};
 use crate::progress::{Event, Observer, Unit};
 use crate::recipe::{ProbeCheck, Recipe};
+use crate::sbom;
 use crate::values::{Hasher, Sha256};
 use std::fs::{self, File};
 use std::path::Path;
@@ -49,7 +50,8 @@ pub(super) fn write(parts: &Parts, staging: &Staging, observer: &dyn Observer) -
     timed("manifest", observer, || {
         let manifest = manifest(parts, staging)?;
         put(&staging.path("manifest.json"), &manifest.to_canonical_bytes())?;
-        put(&staging.path("sbom.spdx.json"), &crate::sbom::spdx(&parts.recipe.name, parts.lock))?;
+        put(&staging.path("sbom.spdx.json"), &sbom::spdx(&parts.recipe.name, parts.lock))?;
+        put(&staging.path("sbom.cdx.json"), &sbom::cyclonedx(&parts.recipe.name, parts.lock))?;
         Ok((format!("image digest {}", manifest.image.digest), ()))
     })?;
     Ok(Sizes { content: summary.content, initrd })

@@ -44,7 +44,7 @@ pub(super) fn check(item: &Item, shape: &Shape, what: &str, report: &mut Report)
                     item.place,
                     format!("{what}: {problem}"),
                     &format!("expected {}", form.expected()),
-                    None,
+                    form.suggestion(text),
                 );
             }
         }
@@ -154,6 +154,12 @@ impl Form {
             Self::Label => "at most 16 bytes",
             Self::Rule => "a rule id, as in `NET-K004`",
         }
+    }
+
+    /// What was probably meant by a text that does not have this form: the same in small letters.
+    fn suggestion(self, text: &str) -> Option<String> {
+        let small = text.to_lowercase();
+        (small != text && self.accepts(&small, false).is_ok()).then(|| format!("did you mean `{small}`?"))
     }
 
     /// Whether a text has this form.

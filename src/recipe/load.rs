@@ -1,6 +1,6 @@
 //! Reading: files, includes, parameters → one merged item tree.
 
-use super::rules::{INCLUDE_CYCLE, PARAMETER, SYNTAX, UNREADABLE, WRONG_TYPE};
+use super::rules::{INCLUDE_CYCLE, PARAMETER, SYNTAX, UNKNOWN_KEY, UNREADABLE, WRONG_TYPE};
 use super::source::{Item, ItemValue, Place, Report, Source};
 use crate::findings::{Finding, Severity};
 use crate::values::{ParameterKind, did_you_mean};
@@ -213,6 +213,19 @@ pub(super) fn apply(item: Item, values: &Values, report: &mut Report) -> Item {
 fn branch(item: Item, values: &Values, report: &mut Report) -> Vec<Item> {
     let (Some(condition), Some(then)) = (item.get("when"), item.get("then")) else { return vec![item] };
     let Some(text) = condition.text() else { return vec![item] };
+    for entry in item.entries().iter().filter(|entry| !matches!(entry.key.as_str(), "when" | "then")) {
+        let message = format!("unknown key `{}` in a conditional entry", entry.key);
+        let help = did_you_mean(&entry.key, ["when", "then"]).map_or_else(
+            || "the keys of a conditional entry are: when, then".to_owned(),
+            |name| format!("did you mean `{name}`?"),
+        );
+        report.error(UNKNOWN_KEY, entry.place, message, "unknown", Some(help));
+    }
+    if !matches!(then.value, ItemValue::List(_) | ItemValue::Null) {
+        let help = then.text().map(|text| format!("write `[{text}]`"));
+        let message = format!("then is {}, expected a list", then.kind());
+        report.error(WRONG_TYPE, then.place, message, &format!("this is {}", then.kind()), help);
+    }
     let (name, wanted) = text.strip_prefix("not ").map_or((text, "true"), |name| (name, "false"));
     match values.get(name) {
         Some((ParameterKind::Bool, value)) if value == wanted => then.items().to_vec(),

@@ -9,6 +9,8 @@ mod decode;
 mod keys;
 mod load;
 mod model;
+#[cfg(test)]
+mod reference;
 mod rules;
 mod schema;
 mod source;

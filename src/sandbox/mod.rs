@@ -1,7 +1,7 @@
 //! Runs a command inside a root tree: own mount, pid, uts, ipc and network namespaces; no network; fsync is free.
 //!
 //! In: a directory and an argument vector. Out: its output and status. As an ordinary user the whole process first
-//! becomes root of a user namespace ([`become_root`]), so that everything after it has one code path. Uses `progress`.
+//! becomes root of a user namespace ([`become_root`]), so that everything after it has one code path. Uses `interrupt`, `progress`.
 //!
 //! A process is needed at each step (a namespace of processes begins with a fork, a user namespace with a single
 //! thread), so this program starts itself again with a hidden first argument: [`init`] must be the first call of `main`.
@@ -14,6 +14,7 @@ mod user;
 pub use probe::{Way, probe};
 pub use user::{Problem, become_root};
 
+use crate::interrupt;
 use crate::progress::{Event, Observer};
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -91,6 +92,7 @@ impl Sandbox {
             .unchecked()
             .reader()
             .map_err(start)?;
+        let _running: Vec<_> = reader.pids().into_iter().map(interrupt::process).collect();
         let mut tail = VecDeque::new();
         for line in BufReader::new(&reader).split(b'\n') {
             let line = String::from_utf8_lossy(&line.map_err(start)?).trim_end().to_owned();

@@ -1,8 +1,10 @@
 //! Becoming root without being root: a user namespace in which this user is root and a range of subordinate ids are
 //! everybody else. Source: user_namespaces(7), newuidmap(1), subuid(5).
 
-use rustix::process::{Signal, getegid, geteuid, set_parent_process_death_signal};
+use crate::interrupt;
+use rustix::process::{Pid, Signal, getegid, geteuid, kill_process, set_parent_process_death_signal};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
+use signal_hook::iterator::Signals;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -58,8 +60,23 @@ pub fn become_root() -> Result<(), Problem> {
         return Ok(());
     }
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    let status = start(&arguments, false)?.wait()?;
+    let mut child = start(&arguments, false)?;
+    pass_on(child.id())?;
+    let status = child.wait()?;
     std::process::exit(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()));
+}
+
+/// Hands signals that are meant for this process to the one that does its work.
+fn pass_on(child: u32) -> io::Result<()> {
+    let mut signals = Signals::new(interrupt::SIGNALS)?;
+    std::thread::spawn(move || {
+        for signal in signals.forever() {
+            if let (Some(child), Some(signal)) = (Pid::from_raw(child.cast_signed()), Signal::from_named_raw(signal)) {
+                let _ = kill_process(child, signal);
+            }
+        }
+    });
+    Ok(())
 }
 
 /// Starts this program with other arguments as root of a user namespace; `capture` its output, or share ours.

@@ -36,10 +36,12 @@ pub struct Problem {
 const WORKERS: usize = 8;
 /// How often one URL is tried.
 const ATTEMPTS: u32 = 3;
-/// How long a server may take to connect or to begin its answer.
-const SILENCE: Duration = Duration::from_secs(30);
+/// How long a server may take to connect or to begin its answer, in seconds, unless `GOLDSMITH_TIMEOUT` says otherwise.
+const SILENCE: u64 = 30;
 /// Bytes a second below which a transfer is given up and tried again.
 const SLOWEST: u64 = 20_000;
+/// What a text of unknown size is taken to have when the time for it is measured. The largest `InRelease` has 200 kB.
+const TEXT: u64 = 1 << 20;
 
 pub(super) fn describe(problems: &[Problem]) -> String {
     let mut text = match problems {
@@ -168,11 +170,11 @@ impl Store {
 pub(crate) fn get(url: &str, limit: u64) -> Result<Option<Vec<u8>>, String> {
     let mut last = String::new();
     for attempt in 1..=ATTEMPTS {
-        let patience = SILENCE + Duration::from_secs(limit / SLOWEST);
+        let patience = silence() + Duration::from_secs(limit.min(TEXT) / SLOWEST);
         match agent().get(url).config().timeout_recv_body(Some(patience)).build().call() {
             Ok(response) => match response.into_body().into_with_config().limit(limit).read_to_vec() {
                 Ok(bytes) => return Ok(Some(bytes)),
-                Err(error) => last = error.to_string(),
+                Err(error) => last = plain(&error),
             },
             Err(ureq::Error::StatusCode(404)) => return Ok(None),
             Err(ureq::Error::StatusCode(status)) if status < 500 => return Err(format!("HTTP status {status}")),
@@ -185,10 +187,15 @@ pub(crate) fn get(url: &str, limit: u64) -> Result<Option<Vec<u8>>, String> {
     Err(last)
 }
 
+fn silence() -> Duration {
+    let set = std::env::var("GOLDSMITH_TIMEOUT").ok().and_then(|text| text.parse().ok()).filter(|seconds| *seconds > 0);
+    Duration::from_secs(set.unwrap_or(SILENCE))
+}
+
 fn agent() -> ureq::Agent {
     ureq::Agent::config_builder()
-        .timeout_connect(Some(SILENCE))
-        .timeout_recv_response(Some(SILENCE))
+        .timeout_connect(Some(silence()))
+        .timeout_recv_response(Some(silence()))
         .max_redirects(5)
         .user_agent(concat!("goldsmith/", env!("CARGO_PKG_VERSION")))
         .build()
@@ -206,7 +213,7 @@ enum Failure {
 
 fn plain(error: &ureq::Error) -> String {
     match error {
-        ureq::Error::Timeout(what) => format!("no answer in {} s ({what})", SILENCE.as_secs()),
+        ureq::Error::Timeout(what) => format!("no answer in {} s ({what})", silence().as_secs()),
         ureq::Error::StatusCode(status) => format!("HTTP status {status}"),
         error => error.to_string(),
     }
@@ -223,7 +230,7 @@ fn transfer(
     let here = |what| move |cause| Failure::Here(Error::Io { what, path: partial.into(), cause });
     let have = fs::metadata(partial).map_or(0, |file| file.len());
     let have = if have < wanted.size { have } else { 0 };
-    let patience = SILENCE + Duration::from_secs((wanted.size - have) / SLOWEST);
+    let patience = silence() + Duration::from_secs((wanted.size - have) / SLOWEST);
     let mut request = agent.get(url).config().timeout_recv_body(Some(patience)).build();
     if have > 0 {
         request = request.header("Range", format!("bytes={have}-"));
@@ -261,6 +268,12 @@ fn transfer(
     Ok(())
 }
 
+/// Whether a body's reader gave up waiting; it wraps its own error in one of `std`.
+fn is_timeout(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>());
+    error.kind() == io::ErrorKind::TimedOut || matches!(inner, Some(ureq::Error::Timeout(_)))
+}
+
 /// Copies a response's body; returns how many bytes came. More than `expected` is a lie.
 fn receive(
     response: ureq::http::Response<ureq::Body>,
@@ -277,7 +290,7 @@ fn receive(
         let count = match body.read(&mut buffer) {
             Ok(0) => return Ok(received),
             Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+            Err(error) if is_timeout(&error) => {
                 let text =
                     format!("too slow: {received} of {expected} bytes came, under {} KB a second", SLOWEST / 1000);
                 return Err(Failure::Passing(text));

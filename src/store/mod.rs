@@ -1,11 +1,12 @@
 //! The content-addressed cache: downloads, verified files, build layers, locks between processes.
 //!
 //! Lives in `$GOLDSMITH_CACHE`, else `$XDG_CACHE_HOME/goldsmith`, else `~/.cache/goldsmith`. A file or folder is there
-//! whole and verified, or not at all. Uses no other room.
+//! whole and verified, or not at all. Uses `interrupt`, `progress`, `values`.
 //!
 //! ```text
 //! v1/files/ab/abcd…       a file named by its SHA-256 (a download in progress: abcd….partial)
 //! v1/layers/KIND/KEY/     a folder made from content named by KEY, published by rename
+//! v1/again/               layers of a second build, `build --check`; deleted after it
 //! v1/locks/NAME           flock files: two processes never make the same thing twice
 //! ```
 
@@ -14,6 +15,7 @@ mod fetch;
 pub(crate) use fetch::get;
 pub use fetch::{Download, Problem};
 
+use crate::interrupt;
 use crate::values::Sha256;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File};
@@ -24,7 +26,11 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone)]
 pub struct Store {
     root: PathBuf,
+    layers: PathBuf,
 }
+
+/// The folder for layers of a second build that must not see those of the first; also the lock of that folder.
+const AGAIN: &str = "again";
 
 /// Held while something is made; other processes wait. Ends with its holder.
 #[derive(Debug)]
@@ -39,7 +45,7 @@ pub enum Error {
     )]
     NoHome,
     /// A file operation in the cache failed.
-    #[error("cannot {what} {}", path.display())]
+    #[error("cannot {what} {}{}", path.display(), room(cause))]
     Io {
         /// What was tried.
         what: &'static str,
@@ -68,11 +74,33 @@ impl Store {
     /// Opens the cache in a folder of the caller's choice.
     pub fn at(base: &Path) -> Result<Self, Error> {
         let base = std::path::absolute(base).map_err(|cause| Error::Io { what: "find", path: base.into(), cause })?;
-        let store = Self { root: base.join("v1") };
+        let root = base.join("v1");
+        let store = Self { layers: root.join("layers"), root };
         for folder in ["files", "layers", "locks"] {
             create_folder(&store.root.join(folder))?;
         }
         Ok(store)
+    }
+
+    /// Runs `work` with a cache that has the same downloads and not one layer. Its layers are deleted after.
+    pub fn without_layers<T, E: From<Error>>(&self, work: impl FnOnce(&Self) -> Result<T, E>) -> Result<T, E> {
+        let _guard = self.lock(AGAIN)?;
+        let again = Self { layers: self.root.join(AGAIN), ..self.clone() };
+        let _making = interrupt::folder(&again.layers);
+        again.drop_layers()?;
+        let result = work(&again);
+        again.drop_layers()?;
+        result
+    }
+
+    /// Deletes all layers of a cache that [`Store::without_layers`] made, or an interrupted run of it.
+    fn drop_layers(&self) -> Result<(), Error> {
+        match fs::remove_dir_all(&self.layers) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+                Err(Error::Io { what: "delete", path: self.layers.clone(), cause })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Deletes what is cached: everything, or only the layers. Waits for nobody: a build that is running meanwhile
@@ -84,7 +112,7 @@ impl Store {
             fs::remove_dir_all(&path).map_err(|cause| Error::Io { what: "delete", path: path.clone(), cause })?;
             create_folder(&path)?;
         }
-        Ok(())
+        Self { layers: self.root.join(AGAIN), ..self.clone() }.drop_layers()
     }
 
     /// The cache's folder, format version included.
@@ -100,7 +128,7 @@ impl Store {
 
     /// Where the layer of this kind and key is, or would be.
     pub fn layer(&self, kind: &str, key: &Sha256) -> PathBuf {
-        self.root.join("layers").join(kind).join(key.to_string())
+        self.layers.join(kind).join(key.to_string())
     }
 
     /// Waits until no other process holds `name`, then holds it.
@@ -131,13 +159,25 @@ impl Store {
             discard(&work)?;
         }
         create_folder(&work)?;
+        let making = interrupt::folder(&work);
         let made = make(&work);
         if let Err(error) = made {
             discard(&work)?;
             return Err(error);
         }
-        fs::rename(&work, &layer).map_err(|cause| Error::Io { what: "name", path: layer.clone(), cause })?;
+        let renamed = making.finish(|| fs::rename(&work, &layer));
+        renamed.map_err(|cause| Error::Io { what: "name", path: layer.clone(), cause })?;
         Ok(layer)
+    }
+}
+
+/// What to do about a full disk, where the cache or an image is; nothing for any other failure.
+pub(crate) fn room(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "\nhelp: the disk is full: type `goldsmith clean`, or set GOLDSMITH_CACHE to a folder on a larger one"
+        }
+        _ => "",
     }
 }
 

@@ -78,6 +78,18 @@ impl Lab {
         command
     }
 
+    /// A command that runs in the lab's network and sees the lab's mounts, but is an ordinary child process that its parent
+    /// can kill.
+    pub fn network_command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new("nsenter");
+        if !rustix::process::geteuid().is_root() {
+            command.args(["--user", "--preserve-credentials"]);
+        }
+        command.args(["--target", &self.inner.to_string(), "--net", "--mount"]);
+        command.arg("--wd=.").arg(program);
+        command
+    }
+
     /// dnsmasq's lease file: one lease a line, `EXPIRY MAC ADDRESS NAME CLIENT-ID`.
     pub fn leases(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("leases")).unwrap_or_default()

@@ -2,11 +2,16 @@
 //! of the test's own.
 #![allow(dead_code, missing_docs)]
 
+pub mod archive;
 pub mod lab;
+pub mod mirror;
+pub mod package;
+pub mod workshop;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Fails with the line to type when a program is missing. A skipped test is not a passed test.
 pub fn need(program: &str, install: &str) {
@@ -15,9 +20,14 @@ pub fn need(program: &str, install: &str) {
     assert!(found, "this test needs `{program}`: type `{install}`");
 }
 
-/// Fails unless the test runs as root: it makes network namespaces and bridges.
-pub fn need_root() {
-    assert!(rustix::process::geteuid().is_root(), "this test makes network namespaces: run `sudo -E make test`");
+/// Whether this test may do what only root may (loop mounts). In CI it must; elsewhere it says that it did not run.
+pub fn is_root(what: &str) -> bool {
+    let root = rustix::process::geteuid().is_root();
+    assert!(root || std::env::var_os("CI").is_none(), "{what} needs root: run `sudo -E make test`");
+    if !root {
+        eprintln!("NOT RUN: {what} needs root: run `sudo -E make test`");
+    }
+    root
 }
 
 /// The binary under test, with a cache that all tests share.
@@ -57,8 +67,9 @@ pub fn repository() -> &'static Path {
 pub fn recipes() -> &'static Path {
     static COPY: OnceLock<PathBuf> = OnceLock::new();
     COPY.get_or_init(|| {
-        let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("recipes-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&copy);
+        let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        sweep(scratch);
+        let copy = scratch.join(format!("recipes-{}", std::process::id()));
         for folder in ["recipes", "overlays"] {
             copy_folder(&repository().join(folder), &copy.join(folder));
         }
@@ -76,13 +87,29 @@ pub fn recipes() -> &'static Path {
     })
 }
 
-/// Builds a shipped recipe and returns its image folder. Only the first build of a recipe takes seconds.
+/// Builds a shipped recipe and returns its image folder. Only the first call of a test process builds, and only the
+/// first build of a recipe takes more than seconds.
 pub fn image(recipe: &str) -> PathBuf {
+    static BUILT: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let images = recipes().join("images");
-    succeed(
-        goldsmith().arg("build").arg(recipes().join(format!("recipes/{recipe}.yaml"))).arg("--output").arg(&images),
-    );
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if !built.contains(recipe) {
+        let file = recipes().join(format!("recipes/{recipe}.yaml"));
+        succeed(goldsmith().arg("build").arg(file).arg("--output").arg(&images));
+        built.insert(recipe.to_owned());
+    }
     images.join(recipe)
+}
+
+/// Deletes the copies of test processes that are over: each holds images.
+fn sweep(scratch: &Path) {
+    for entry in std::fs::read_dir(scratch).unwrap().flatten() {
+        let name = entry.file_name().into_string().unwrap_or_default();
+        let over = |process: &str| !Path::new("/proc").join(process).exists();
+        if name.strip_prefix("recipes-").is_some_and(over) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 fn copy_folder(from: &Path, to: &Path) {

@@ -3,7 +3,7 @@
 use super::frame::{self, Dhcp, Said};
 use super::link::{self, Tap};
 use super::{Error, Mac};
-use crate::network::{DhcpServer, HostFacts, NetworkMode, NetworkSpec};
+use crate::network::{self, Cidr, DhcpServer, HostFacts, NetworkMode, NetworkSpec};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -39,7 +39,13 @@ impl Bridge {
         let tap = Tap::create().map_err(io("make a tap interface".to_owned()))?;
         link::join(name, tap.name()).map_err(io(format!("make {} a port of {name}", tap.name())))?;
         link::up(tap.name()).map_err(io(format!("set {} up", tap.name())))?;
-        let mut facts = HostFacts { name: format!("bridge {name}"), cidr, ..HostFacts::default() };
+        let mut facts = HostFacts {
+            name: format!("bridge {name}"),
+            cidr,
+            tap: network::Tap::Attached,
+            routes: routes(&fs::read_to_string("/proc/self/net/route").unwrap_or_default(), name),
+            ..HostFacts::default()
+        };
         // Before anything is asked in this address's name.
         facts.macs_in_use = macs(name).into_iter().filter(|one| *one == mac).map(|one| one.to_string()).collect();
         let asked = io(format!("ask the network on {name}"));
@@ -116,9 +122,37 @@ fn ask<T>(tap: &Tap, question: &[u8], patience: Duration, answer: impl Fn(Said) 
     Ok(None)
 }
 
+/// The networks in a routing table that are not reached over the bridge. Source: proc(5), `/proc/net/route`; addresses are
+/// hexadecimal in the machine's byte order, which is little-endian.
+fn routes(table: &str, bridge: &str) -> Vec<Cidr> {
+    let number = |text: &str| u32::from_str_radix(text, 16).ok().map(u32::swap_bytes);
+    let route = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [interface, destination, _, _, _, _, _, mask, ..] = fields.as_slice() else { return None };
+        let address = IpAddr::V4(Ipv4Addr::from(number(destination)?));
+        (*interface != bridge).then_some(Cidr { address, prefix: number(mask)?.leading_ones() as u8 })
+    };
+    table.lines().skip(1).filter_map(route).collect()
+}
+
 /// MAC addresses that the bridge has seen. Source: kernel `net/bridge/br_sysfs_br.c`, `struct __fdb_entry` (16 bytes, the
 /// address first). Where sysfs shows another namespace there is nothing to see.
 fn macs(bridge: &str) -> Vec<Mac> {
     let table = fs::read(format!("/sys/class/net/{bridge}/brforward")).unwrap_or_default();
     table.chunks_exact(16).filter_map(|entry| entry.first_chunk::<6>()).map(|bytes| Mac(*bytes)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_over_other_interfaces_are_read() {
+        let table = "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n\
+                     eth0\t00000000\t010012AC\t0003\t0\t0\t0\t00000000\t0\t0\t0\n\
+                     br0\t0064A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n\
+                     eth1\t0000A8C0\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\ndamaged\n";
+        let found: Vec<_> = routes(table, "br0").iter().map(ToString::to_string).collect();
+        assert_eq!(found, ["0.0.0.0/0", "192.168.0.0/16"]);
+    }
 }

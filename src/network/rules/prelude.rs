@@ -5,8 +5,8 @@ pub(super) use crate::boot::Presence;
 pub(super) use crate::findings::{Evidence, Origin, Severity};
 pub(super) use crate::manifest::EffectiveInterface;
 pub(super) use crate::network::{
-    Answer, Cidr, DefaultRoute, DhcpServer, Dracut, FileBytes, HostFacts, Initrd, MachineId, NetworkFile, NetworkMode,
-    NetworkSpec, Place, SnapshotNode, Stanza, Tap, Transport,
+    Answer, Cidr, Claim, DefaultRoute, DhcpServer, Dracut, FileBytes, HostFacts, Initrd, MachineId, NetworkFile,
+    NetworkMode, NetworkSpec, Place, SnapshotNode, Stanza, Tap, Transport,
 };
 pub(super) use std::net::IpAddr;
 

@@ -6,7 +6,8 @@ rule! {
     /// # Why it is refused
     /// With `CONFIG_IP_PNP=y` the kernel sets the address, then networkd removes every address its own file does not
     /// name (`link_drop_foreign_addresses`) and takes a lease. Without it the argument is inert. Either way nobody
-    /// answers at the address the control plane was told.
+    /// answers at the address the control plane was told. Where the DHCP server reserves that very address for the NIC it
+    /// works, and this is a warning: two places say it, and only one of them is obeyed.
     ///
     /// # Fix
     /// Drop `ip=` from the boot arguments, or declare the address in the recipe (`network: { mode: static, … }`).
@@ -24,8 +25,18 @@ rule! {
             "networkd" => format!("asks for a lease (via systemd-networkd, {})", claim.file),
             other => format!("asks for a lease (via {other})"),
         };
+        let message = format!("{} is {} by `ip=` but the guest runs DHCP", net.nic.name, address.address);
+        if net.reservation().map(IpAddr::V4) == Some(address.address) {
+            return report.push(
+                RULE.warning(message)
+                    .at(place.evidence("is not what sets the address"))
+                    .at(claim.dhcp4_place.evidence(via))
+                    .note(format!("the DHCP server reserves {} for it, so it answers there all the same", address.address))
+                    .help("remove the `ip=` argument"),
+            );
+        }
         report.push(
-            RULE.finding(format!("{} is {} by `ip=` but the guest runs DHCP", net.nic.name, address.address))
+            RULE.finding(message)
                 .at(place.evidence("sets a static address"))
                 .at(claim.dhcp4_place.evidence(via))
                 .note(net.fate_of_kernel_address())

@@ -58,6 +58,14 @@ fn pool(first: &str, last: &str) -> DhcpServer {
     DhcpServer::Present { ranges: vec![(first.parse().unwrap(), last.parse().unwrap())], reservations: [].into() }
 }
 
+/// A guest with a lease that the DHCP server reserves for it.
+fn reserved(address: &str) -> Guest {
+    let reservations: std::collections::BTreeMap<_, _> = [(MAC.to_owned(), address.parse().unwrap())].into();
+    good().mac(MAC).host(|host| {
+        host.dhcp = DhcpServer::Present { ranges: Vec::new(), reservations: reservations.clone() };
+    })
+}
+
 fn kernel_arguments() -> Vec<Case> {
     let pnp = |args: &str| bare().pnp().args(args);
     let generator =
@@ -75,6 +83,8 @@ fn kernel_arguments() -> Vec<Case> {
             Guest::new().netplan(&fixed("192.168.100.12/24")).pnp().args(FOUNDING),
         ),
         ("NET-K002", E, ifupdown(IFUP_LEASE).args(STATIC), ifupdown(IFUP_LEASE).pnp().args(STATIC)),
+        ("NET-K002", W, reserved("192.168.100.12").args(FOUNDING), reserved("192.168.100.12")),
+        ("NET-K002", E, reserved("192.168.100.13").args(FOUNDING), reserved("192.168.100.12")),
         (
             "NET-K002",
             E,
@@ -101,7 +111,7 @@ fn kernel_arguments() -> Vec<Case> {
         ),
         ("NET-K005", W, ifupdown(IFUP_LEASE).pnp().args(STATIC), ifupdown(IFUP_LEASE).args(STATIC)),
         ("NET-K006", W, pnp(FOUNDING), pnp(STATIC)),
-        ("NET-K006", E, generator(FOUNDING), generator(STATIC)),
+        ("NET-K006", W, generator(FOUNDING), generator(STATIC)),
         ("NET-K007", E, dracut(FOUNDING), dracut(STATIC)),
         ("NET-K007", E, dracut("ip=both"), dracut("ip=dhcp")),
         (

@@ -10,14 +10,11 @@ rule! {
     /// Reserve the address for the MAC, or read the address from the lease.
     UNRESERVED_ADDRESS, "NET-H004", "unreserved-address", Error, |net, report| {
         let (Some(expected), Some(claim)) = (net.inputs.expect, net.claims.iter().find(|claim| claim.dhcp4)) else { return };
-        if claim.addresses.iter().any(|own| own.address == expected) {
+        // Whoever sets it: the same manager, another one, or the kernel.
+        if net.static_addresses().0.iter().any(|own| own.address == expected) {
             return;
         }
-        let reserved = match (&net.inputs.host, &net.nic.mac) {
-            (Some(HostFacts { dhcp: DhcpServer::Present { reservations, .. }, .. }), Some(mac)) => reservations.get(mac).is_some_and(|ip| IpAddr::V4(*ip) == expected),
-            _ => false,
-        };
-        if !reserved {
+        if net.reservation().map(IpAddr::V4) != Some(expected) {
             report.push(
                 RULE.finding(format!("{expected} is expected, but {} takes whatever lease it gets", net.nic.name))
                     .at(claim.dhcp4_place.evidence("asks for a lease"))

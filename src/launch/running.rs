@@ -1,0 +1,120 @@
+//! VMs that other processes run: finding, following and stopping them.
+
+use super::home::{self, Record};
+use super::vmm::file;
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long a launch may take to end its VM and clean up before it is killed.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why a running VM cannot be found or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The folder of VMs cannot be used.
+    #[error(transparent)]
+    Home(#[from] home::Error),
+    /// There is no such VM.
+    #[error("no VM called {name} is running{}", others(running))]
+    Missing {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        running: Vec<String>,
+    },
+    /// It belongs to somebody else.
+    #[error("cannot stop {name}")]
+    Signal {
+        /// The VM.
+        name: String,
+        /// Why not.
+        #[source]
+        cause: std::io::Error,
+    },
+}
+
+fn others(running: &[String]) -> String {
+    if running.is_empty() { "; none is".to_owned() } else { format!("\nhelp: these are: {}", running.join(", ")) }
+}
+
+/// A VM that a launch runs.
+#[derive(Debug, Clone)]
+pub struct Running {
+    folder: PathBuf,
+    /// What its launch has written down.
+    pub record: Record,
+}
+
+/// All running VMs of this user, by name.
+pub fn list() -> Result<Vec<Running>, Error> {
+    let all = home::list(&home::root()?)?;
+    Ok(all.into_iter().map(|(folder, record)| Running { folder, record }).collect())
+}
+
+/// The running VM of that name.
+pub fn find(name: &str) -> Result<Running, Error> {
+    let all = list()?;
+    let names = || all.iter().map(|vm| vm.record.name.clone()).collect();
+    all.iter()
+        .find(|vm| vm.record.name == name)
+        .cloned()
+        .ok_or_else(|| Error::Missing { name: name.to_owned(), running: names() })
+}
+
+impl Running {
+    /// The log of its serial console.
+    pub fn console(&self) -> PathBuf {
+        self.folder.join(file::CONSOLE)
+    }
+
+    /// What the VMM itself has said.
+    pub fn vmm_log(&self) -> PathBuf {
+        self.folder.join(file::VMM)
+    }
+
+    /// Whether it still runs.
+    pub fn is_alive(&self) -> bool {
+        home::is_running(&self.folder)
+    }
+
+    /// Asks its launch to end it, and waits until nothing is left. A launch that does not answer is killed, and its VM
+    /// with it.
+    pub fn stop(&self) -> Result<(), Error> {
+        self.signal(Signal::TERM)?;
+        if !gone(&self.folder, PATIENCE) {
+            self.signal(Signal::KILL)?;
+            gone_or_dead(self);
+        }
+        home::reconcile(&home::root()?)?;
+        Ok(())
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), Error> {
+        // The lock says that the process which made the record still runs, so its number is its own.
+        let process = i32::try_from(self.record.supervisor).ok().and_then(Pid::from_raw).filter(|_| self.is_alive());
+        match process.map(|process| kill_process(process, signal)) {
+            None | Some(Ok(()) | Err(Errno::SRCH)) => Ok(()),
+            Some(Err(errno)) => Err(Error::Signal { name: self.record.name.clone(), cause: errno.into() }),
+        }
+    }
+}
+
+fn gone(folder: &Path, patience: Duration) -> bool {
+    let started = Instant::now();
+    while folder.exists() {
+        if started.elapsed() > patience {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    true
+}
+
+fn gone_or_dead(vm: &Running) {
+    let started = Instant::now();
+    while vm.is_alive() && started.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
