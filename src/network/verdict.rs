@@ -192,6 +192,12 @@ impl Model<'_> {
         }
     }
 
+    /// Whether the host's own address is in one of the guest's networks: then they reach each other without a gateway.
+    pub fn host_is_in(&self, networks: &[Cidr]) -> bool {
+        let host = self.inputs.host.as_ref().and_then(|host| host.cidr);
+        host.is_some_and(|host| networks.iter().any(|network| network.contains(host.address)))
+    }
+
     /// Whether the host's DHCP server reserves an address for the NIC.
     pub fn reservation(&self) -> Option<std::net::Ipv4Addr> {
         match (&self.inputs.host, &self.nic.mac) {

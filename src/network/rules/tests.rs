@@ -364,6 +364,13 @@ fn daemons() -> Vec<Case> {
         ),
         (
             "NET-D012",
+            W,
+            networkd("10-lan.network", &ADDRESS.replace("Gateway=10.0.0.1", "Gateway=10.0.1.1"))
+                .host(|host| host.cidr = "10.0.0.1/24".parse().ok()),
+            networkd("10-lan.network", ADDRESS),
+        ),
+        (
+            "NET-D012",
             E,
             Guest::new().netplan(&ethernet("addresses: [10.0.0.2/32], routes: [{to: default, via: 10.0.0.1}]")),
             Guest::new()
