@@ -276,7 +276,7 @@ fn what_a_package_puts_behind_an_absolute_name_or_a_link_stays_inside() {
 
 #[test]
 fn a_package_that_is_damaged_is_named() {
-    let whole = Package::new("hostile").file("usr/fine", &[7; 100_000]).finish();
+    let whole = Package::new("hostile").file("usr/fine", &vec![7; 100_000]).finish();
     for (bytes, problem) in [
         (b"".to_vec(), "too short"),
         (b"not an archive at all".to_vec(), "not an ar archive"),

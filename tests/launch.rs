@@ -138,9 +138,7 @@ fn ctrl_c_and_kill_leave_nothing_behind() {
         let mut process = running(launch(&lab, &folder));
         let speaks = || std::fs::read_to_string(console(&lab)).is_ok_and(|text| text.contains("Linux version"));
         wait_until("the guest's kernel speaks", || speaks() || process.try_wait().unwrap().is_some());
-        if !speaks() {
-            panic!("it ended before the guest spoke: {}", text(&process.wait_with_output().unwrap()));
-        }
+        assert!(speaks(), "it ended before the guest spoke: {}", text(&process.wait_with_output().unwrap()));
         succeed(lab.command("pkill").args([name, "-x", "goldsmith"]));
         process.wait_with_output().unwrap()
     };

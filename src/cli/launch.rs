@@ -26,13 +26,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// then nothing of it is left. The probes that the recipe declares say when it is ready; when it is not, the layer that
 /// failed is named, with the console's last lines.
 ///
-/// Examples:
-///   goldsmith launch images/desktop
-///   goldsmith launch images/desktop --detach
-///   goldsmith launch images/desktop --set decodo_port=10001 --network bridge=br0
-///   goldsmith launch images/minimal --stop-after-ready --format json
+/// `--detach` returns once the VM is ready; `goldsmith ps` lists it, `goldsmith stop` ends it.
+///
+/// Example: goldsmith launch images/desktop --set decodo_port=10001 --network bridge=br0
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Args {
     /// A folder that `goldsmith build` wrote, as in images/desktop
     folder: PathBuf,

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 /// List the running VMs: name, address, forwarded ports, image
 ///
-/// Those that this user's launches run, in any terminal or detached. Example: goldsmith ps --format json
+/// Those that this user's launches run, in any terminal or detached.
+///
+/// Example: goldsmith ps --format json
 #[derive(clap::Args)]
 pub struct Args {
     /// How to print them

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 /// Stop running VMs and leave nothing of them behind
 ///
-/// The guest's disk is deleted with it; the golden image was never written. Example: goldsmith stop desktop-1
+/// The guest's disk is deleted with it; the golden image was never written.
+///
+/// Example: goldsmith stop desktop-1
 #[derive(clap::Args)]
 pub struct Args {
     /// The VMs, as `goldsmith ps` lists them
@@ -30,9 +32,10 @@ pub fn run(args: Args) -> ExitCode {
 
 /// All names are looked up before anything is stopped.
 fn stop(args: &Args) -> Result<(), launch::RunningError> {
-    let wanted = match args.all {
-        true => launch::list()?,
-        false => args.names.iter().map(|name| launch::find(name)).collect::<Result<_, _>>()?,
+    let wanted: Vec<_> = if args.all {
+        launch::list()?
+    } else {
+        args.names.iter().map(|name| launch::find(name)).collect::<Result<_, _>>()?
     };
     for vm in wanted {
         vm.stop()?;

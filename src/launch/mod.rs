@@ -20,8 +20,9 @@ pub use ready::{NotReady, Passed, Ready};
 pub use running::{Error as RunningError, Running, find, list};
 pub use vmm::{Accelerator, qemu};
 
+use crate::boot::KernelArgs;
 use crate::findings::{Finding, Severity};
-use crate::gate::{self, Request};
+use crate::gate::{self, Request, Verdict};
 use crate::manifest::{Manifest, ProbeCheck};
 use crate::network::{NetworkMode, VmmFacts};
 use crate::progress::{Event, Observer, Unit};
@@ -162,19 +163,31 @@ pub struct Vm {
     started: Instant,
 }
 
-impl Vm {
-    /// Runs the gate and, if it lets the image through, starts a VM.
-    pub fn start(options: &Options, observer: &dyn Observer) -> Result<Self, Error> {
+/// An image that the gate lets through, with a folder and a place on the host's network; nothing runs yet.
+struct Cleared<'o> {
+    options: &'o Options,
+    manifest: Manifest,
+    accelerator: Accelerator,
+    home: Home,
+    mac: Mac,
+    attachment: Attachment,
+    args: KernelArgs,
+    verdict: Verdict,
+}
+
+impl<'o> Cleared<'o> {
+    /// Puts together what the VM would be and runs the gate on it.
+    fn new(options: &'o Options, observer: &dyn Observer) -> Result<Self, Error> {
         let vms = root()?;
         for name in reconcile(&vms)? {
             observer.event(Event::Note(format!("cleaned up after {name}, whose launch had been killed")));
         }
         let manifest = gate::manifest(&options.folder)?;
         let accelerator = choose(options.accelerator, observer)?;
+        let adds = accelerator.arguments();
+        let args = gate::arguments(&manifest.boot, &options.set, &options.append, &adds).map_err(gate::Error::from)?;
         let home = Home::create(&vms, options.name.as_deref(), &manifest.name)?;
         let mac = options.mac.unwrap_or_else(|| mac_of(home.path()));
-        let args = gate::arguments(&manifest.boot, &options.set, &options.append, &accelerator.arguments());
-        let args = args.map_err(gate::Error::from)?;
         let ports = ports(&manifest, &options.publish);
         let attachment = timed("network", observer, || {
             let attachment = Attachment::new(&options.network, &manifest.network.declared, mac, &ports)?;
@@ -182,11 +195,7 @@ impl Vm {
         })?;
         let request = Request {
             args,
-            vmm: VmmFacts {
-                mac: Some(mac.to_string()),
-                appended: accelerator.arguments().join(" "),
-                ..VmmFacts::default()
-            },
+            vmm: VmmFacts { mac: Some(mac.to_string()), appended: adds.join(" "), ..VmmFacts::default() },
             host: Some(attachment.facts().clone()),
             expect: options.expect,
             allow: options.allow.clone(),
@@ -202,25 +211,12 @@ impl Vm {
             let waived = finding.waived.as_ref().map(|reason| format!(" (allowed: {reason})")).unwrap_or_default();
             observer.event(Event::Warning(format!("{}: {}{waived}", finding.rule, finding.message)));
         }
-        let allowed =
-            verdict.findings.iter().filter_map(|finding| Some((finding.rule.to_owned(), finding.waived.clone()?)));
-        let record = Record {
-            name: home.name().to_owned(),
-            image: std::path::absolute(&options.folder).unwrap_or_else(|_| options.folder.clone()),
-            supervisor: std::process::id(),
-            vmm: None,
-            machine: format!("qemu microvm, {}", word(accelerator)),
-            network: options.network.to_string(),
-            mac: mac.to_string(),
-            address: None,
-            forwards: match &attachment {
-                Attachment::User(user) => user.forwards().clone(),
-                Attachment::Bridge(_) => BTreeMap::new(),
-            },
-            args: request.args.to_string(),
-            allowed: allowed.collect(),
-            ready: false,
-        };
+        Ok(Self { options, manifest, accelerator, home, mac, attachment, args: request.args, verdict })
+    }
+
+    /// Makes the disk and starts the VMM.
+    fn start(self, observer: &dyn Observer) -> Result<Vm, Error> {
+        let Self { options, home, verdict, .. } = &self;
         let path = home.path().join(file::DISK);
         timed("disk", observer, || {
             let made =
@@ -232,26 +228,55 @@ impl Vm {
             folder: home.path(),
             kernel: &verdict.files.vmlinux,
             initrd: &verdict.files.initrd,
-            args: &request.args,
+            args: &self.args,
             memory: options.memory,
             cpus: options.cpus,
-            mac,
-            attachment: &attachment,
-            accelerator,
+            mac: self.mac,
+            attachment: &self.attachment,
+            accelerator: self.accelerator,
         };
         let started = Instant::now();
         let qemu = timed("start", observer, || {
             let qemu = Qemu::start(&machine)?;
-            Ok((format!("{}: QEMU microvm, {}", home.name(), word(accelerator)), qemu))
+            Ok((format!("{}: QEMU microvm, {}", home.name(), word(self.accelerator)), qemu))
         })?;
         // QEMU has read kernel and initrd by now: what was read is what was checked, or the VM ends here.
         verdict.files.unchanged(&options.folder)?;
-        let watch = Watch::open(&home.path().join(file::CAPTURE), mac);
+        let watch = Watch::open(&home.path().join(file::CAPTURE), self.mac);
         let watch = watch.map_err(|cause| Error::Io { what: "open the capture of the NIC's traffic", cause })?;
-        let mut vm = Self { qemu, attachment, home, watch: Some(watch), manifest, record, mac, started };
-        vm.record.vmm = vm.qemu.pid();
-        vm.home.write(&vm.record)?;
-        Ok(vm)
+        let record = self.record(qemu.pid());
+        home.write(&record)?;
+        let Self { manifest, attachment, home, mac, .. } = self;
+        Ok(Vm { qemu, attachment, home, watch: Some(watch), manifest, record, mac, started })
+    }
+
+    fn record(&self, vmm: Option<u32>) -> Record {
+        let findings = &self.verdict.findings;
+        let allowed = findings.iter().filter_map(|finding| Some((finding.rule.to_owned(), finding.waived.clone()?)));
+        Record {
+            name: self.home.name().to_owned(),
+            image: std::path::absolute(&self.options.folder).unwrap_or_else(|_| self.options.folder.clone()),
+            supervisor: std::process::id(),
+            vmm,
+            machine: format!("qemu microvm, {}", word(self.accelerator)),
+            network: self.options.network.to_string(),
+            mac: self.mac.to_string(),
+            address: None,
+            forwards: match &self.attachment {
+                Attachment::User(user) => user.forwards().clone(),
+                Attachment::Bridge(_) => BTreeMap::new(),
+            },
+            args: self.args.to_string(),
+            allowed: allowed.collect(),
+            ready: false,
+        }
+    }
+}
+
+impl Vm {
+    /// Runs the gate and, if it lets the image through, starts a VM.
+    pub fn start(options: &Options, observer: &dyn Observer) -> Result<Self, Error> {
+        Cleared::new(options, observer)?.start(observer)
     }
 
     /// What is written down about it.

@@ -5,8 +5,9 @@ use std::io::{self, Read as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// How long one question may take.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long one question may take. An emulated guest on a busy host needs seconds for a web page; giving up on it early
+/// would only make it begin anew.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a connection without a banner is watched: user networking accepts before the guest does, and hangs up when
 /// the guest refuses.
 const LINGER: Duration = Duration::from_millis(250);

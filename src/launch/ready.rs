@@ -14,8 +14,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often a probe asks again.
-const AGAIN: Duration = Duration::from_millis(100);
+/// How long a probe waits at least before it asks again, and at most: as long as the last answer took, so that a guest which
+/// is slow to answer is not kept busy with answering.
+const AGAIN: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
 /// How often the VM itself is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 /// How many lines of the console a diagnosis looks at.
@@ -246,6 +247,7 @@ fn follow(
         if over {
             return;
         }
+        let asked = Instant::now();
         let at = address.and_then(|address| attachment.reach(address, port(probe)));
         if let Some(at) = at {
             match probe::ask(&probe.check, at).and_then(|answer| believed(probe, attachment, board, answer)) {
@@ -263,7 +265,8 @@ fn follow(
         if started.elapsed() > timeout {
             return update(&|outcome| outcome.late = true);
         }
-        std::thread::sleep(AGAIN);
+        let [least, most] = AGAIN;
+        std::thread::sleep(asked.elapsed().clamp(least, most));
     }
 }
 

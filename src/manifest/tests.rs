@@ -136,7 +136,7 @@ fn a_mistake_is_shown_where_it_stands() {
         ("\"interface\": \"eth0\"", "\"interface\": \"eth0\", \"x\": 1", "`/network/declared/x`", "unknown"),
         ("\"waivers\": {}", "\"waivers\": {\"A\": \"x\", \"A\": \"y\"}", "`/waivers/A`", "twice"),
         ("\"rootfs.ext4\"", "\"../rootfs.ext4\"", "`/image/file`", "plain file name"),
-        ("\"vmlinux\"", "\"vmlinuz\"", "`/kernel/vmlinux", "twice"),
+        ("\"file\": \"vmlinux\"", "\"file\": \"vmlinuz\"", "`/kernel/vmlinux/file`", "twice"),
         ("\"ext4\",\n    \"label\"", "\"xfs\",\n    \"label\"", "`/image/filesystem`", "only `ext4`"),
     ] {
         assert!(text().contains(from), "{from}");

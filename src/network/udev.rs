@@ -28,7 +28,7 @@ pub(super) fn renames(snapshot: &Snapshot, nic: &Nic) -> Renames {
                 Ok(true) => renames.name = Some((name, place())),
                 Ok(false) => {}
                 Err(key) => {
-                    renames.open.push(format!("whether {} names the NIC {name}; it depends on `{key}`", place()))
+                    renames.open.push(format!("whether {} names the NIC {name}; it depends on `{key}`", place()));
                 }
             }
         }

@@ -82,7 +82,7 @@ probes: [{ name: a, http: ':80' }, { name: a }]
 ";
     let found = rules(load(&write(folder.path(), "a.yaml", text), &[]));
     let expected = [
-        ("REC-004", 2, "lower-case"),
+        ("REC-004", 2, "did you mean `bad`?"),
         ("REC-004", 4, "is not a size"),
         ("REC-002", 5, "did you mean `package`?"),
         ("REC-005", 5, "add `package:`"),

@@ -58,7 +58,7 @@ impl Package {
             ("data.tar", self.data.into_inner().unwrap()),
         ];
         for (name, content) in members {
-            write!(bytes, "{name:16}{:12}{:6}{:6}{:8}{:10}`\n", 0, 0, 0, 100_644, content.len()).unwrap();
+            writeln!(bytes, "{name:16}{:12}{:6}{:6}{:8}{:10}`", 0, 0, 0, 100_644, content.len()).unwrap();
             bytes.extend_from_slice(&content);
             if content.len() % 2 == 1 {
                 bytes.push(b'\n');

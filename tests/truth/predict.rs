@@ -27,9 +27,10 @@ pub fn arguments(case: &Case, booted: &Booted) -> KernelArgs {
 pub fn predict(case: &Case, booted: &Booted) -> Evaluation {
     let view = View::open_path(&booted.image).unwrap();
     let reservations = case.host.reserved.map(|address| (MACS[0].to_owned(), address.parse().unwrap()));
-    let dhcp = match case.host.dhcp {
-        true => DhcpServer::Present { ranges: vec![POOL], reservations: BTreeMap::from_iter(reservations) },
-        false => DhcpServer::Absent,
+    let dhcp = if case.host.dhcp {
+        DhcpServer::Present { ranges: vec![POOL], reservations: BTreeMap::from_iter(reservations) }
+    } else {
+        DhcpServer::Absent
     };
     network::evaluate(&Inputs {
         snapshot: network::capture("rootfs.ext4", &view).unwrap(),

@@ -16,7 +16,8 @@ rule! {
     STATIC_IP_VS_DHCP, "NET-K002", "static-ip-vs-dhcp", Error, |net, report| {
         let (Some((address, place)), Some(claim)) = (net.argument_address(), net.claims.iter().find(|claim| claim.dhcp4)) else { return };
         let kept = net.static_addresses().0.iter().any(|own| own.address == address.address);
-        let open = !claim.modelled || net.undecided.is_some() || claim.manager != "networkd" && net.hangs_on_the_kernel();
+        let keeps = claim.manager != "networkd" || net.winner().is_some_and(|file| file.config.keeps_foreign.is_some());
+        let open = !claim.modelled || net.undecided.is_some() || keeps && net.hangs_on_the_kernel();
         if kept || open {
             return;
         }

@@ -618,6 +618,16 @@ fn what_works_is_not_refused() {
         ("nobody but the kernel", bare().pnp().args(FOUNDING)),
         ("ip= for another device beside a lease", good().pnp().args("ip=10.0.0.2::10.0.0.1:255.255.255.0::wlp59s0:off")),
         ("dhclient beside the kernel's address", ifupdown(IFUP_LEASE).pnp().args(STATIC)),
+        (
+            "a kernel that nobody looked into, and an address that networkd would keep",
+            good().unknown_kernel().netplan(&ethernet("dhcp4: true, critical: true")).args(FOUNDING),
+        ),
+        (
+            "one address, said to networkd and to ifupdown",
+            networkd("10-lan.network", ADDRESS)
+                .file("/etc/network/interfaces", &format!("{IFUP_STATIC}  gateway 10.0.0.1\n"))
+                .enable("networking.service"),
+        ),
         ("the generator alone", bare().enable("systemd-networkd.service").enable("systemd-network-generator.service").args(STATIC)),
         ("a vendor's broad file behind a special one", networkd("10-lan.network", LEASE).file("/etc/systemd/network/80-rest.network", "[Match]\nName=*\n[Network]\nDHCP=no\n")),
         ("a lease on PCI by driver", Guest::new().netplan(&ethernet("match: {driver: virtio_net}, dhcp4: true, dhcp-identifier: mac")).pci().named_by_udev()),
