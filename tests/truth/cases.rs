@@ -20,7 +20,6 @@ const STATIC_12: &str = "network:\n  version: 2\n  ethernets:\n    eth0:\n      
 const STATIC_13: &str = "network:\n  version: 2\n  ethernets:\n    eth0:\n      addresses: [192.168.100.13/24]\n      routes:\n        - to: 0.0.0.0/0\n          via: 192.168.100.1\n";
 const IFUPDOWN_DHCP: &str = "auto lo\niface lo inet loopback\nauto eth0\niface eth0 inet dhcp\n";
 const IFUPDOWN_STATIC: &str = "auto lo\niface lo inet loopback\nauto eth0\niface eth0 inet static\n  address 192.168.100.12/24\n  gateway 192.168.100.1\n";
-const GENERATOR: &str = "systemd-network-generator.service";
 
 /// Where a row's kernel is from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,6 +146,10 @@ impl Case {
         Self { transport: Transport::Pci, ifnames_off: false, ..self }
     }
 
+    fn ifnames_on(self) -> Self {
+        Self { ifnames_off: false, ..self }
+    }
+
     fn ifnames_off(self) -> Self {
         Self { ifnames_off: true, ..self }
     }
@@ -230,7 +233,7 @@ fn units() -> Vec<Case> {
         netplan("no machine-id: first boot", &[Edit::Remove("/etc/machine-id")]),
         netplan("no machine-id, no netplan file", &[NO_NETPLAN, Edit::Remove("/etc/machine-id"), GENERATOR_UNMASKED])
             .founding()
-            .note(GENERATOR),
+            .note("the first boot's presets start networkd and the network generator"),
     ]
 }
 
@@ -269,7 +272,7 @@ fn names() -> Vec<Case> {
         netplan("PCI, netplan for eth0, net.ifnames=0", &[]).pci().ifnames_off(),
         netplan("PCI, netplan for en*", &[any]).pci(),
         netplan("PCI, netplan by driver", &[PCI_BY_DRIVER]).pci(),
-        netplan("mmio, net.ifnames on", &[]).pci_names_on_mmio(),
+        netplan("mmio, net.ifnames on", &[]).ifnames_on(),
         netplan("netplan set-name by MAC", &[set_name]),
         netplan(".link file renames, netplan for eth0", &[link]),
         netplan(".link file renames, netplan for the new name", &[link, lan0]),
@@ -277,12 +280,6 @@ fn names() -> Vec<Case> {
         netplan("70-persistent-net.rules renames this MAC", &[mine]),
         netplan("PCI, 70-persistent-net.rules for another MAC", &[other]).pci(),
     ]
-}
-
-impl Case {
-    fn pci_names_on_mmio(self) -> Self {
-        Self { ifnames_off: false, ..self }
-    }
 }
 
 fn files() -> Vec<Case> {
@@ -394,8 +391,8 @@ fn ip_pnp() -> Vec<Case> {
         netplan("DHCP, wrong device", &[]).args(WRONG_DEVICE),
         netplan("DHCP, wrong device, expected at .12", &[]).args(WRONG_DEVICE).told().expected(),
         netplan("DHCP, wrong device, no address", &[]).args("ip=:::::ens3:dhcp"),
-        netplan("critical: true keeps .12?", &[critical]).founding(),
-        netplan("KeepConfiguration=static", &[keeps]).founding(),
+        netplan("netplan, DHCP and `critical: true`", &[critical]).founding(),
+        netplan("a .network file, DHCP and `KeepConfiguration=static`", &[keeps]).founding(),
         ifupdown("ifupdown, DHCP, founding argument", &[NO_NETPLAN, dhcp]).founding(),
         ifupdown("ifupdown, static .12, founding argument", &[NO_NETPLAN, fixed]).founding(),
     ];

@@ -24,8 +24,8 @@ pub struct Row {
 enum Verdict {
     /// The same.
     Equal,
-    /// The model says that it cannot know, and gives the reason; the rest is the same.
-    Open,
+    /// The model says that it cannot know, for this reason; the rest is the same.
+    Open(String),
     /// Not the same; what differs.
     Differs(String),
 }
@@ -73,10 +73,10 @@ impl Row {
             }
             both
         });
-        let verdict = match (differs.is_empty(), reachable) {
-            (false, _) => Verdict::Differs(differs.join(", ")),
-            (true, None) => Verdict::Open,
-            (true, Some(_)) => Verdict::Equal,
+        let verdict = match &interface.reachability {
+            _ if !differs.is_empty() => Verdict::Differs(differs.join(", ")),
+            Reachability::Unknown(why) => Verdict::Open(why.clone()),
+            _ => Verdict::Equal,
         };
         let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
         let mut address = predicted_text(&interface.predicted, case.host.dhcp);
@@ -202,7 +202,7 @@ fn arguments_text(case: &Case) -> String {
 /// The whole document.
 pub fn render(rows: &[Row]) -> String {
     let count = |wanted: fn(&Verdict) -> bool| rows.iter().filter(|row| wanted(&row.verdict)).count();
-    let (equal, open) = (count(|one| *one == Verdict::Equal), count(|one| *one == Verdict::Open));
+    let (equal, open) = (count(|one| *one == Verdict::Equal), count(|one| matches!(one, Verdict::Open(_))));
     let mut text = format!(
         "# The truth table\n\n\
          Every row was predicted by the network model from the image's own files, the exact arguments, the kernel's configuration \
@@ -211,7 +211,9 @@ pub fn render(rows: &[Row]) -> String {
          *Reachable* means that the guest itself answers `GET :8080/health` at the address the control plane was told: by \
          the manifest, by `ip=`, or, where nobody was told anything, at its lease. The names and addresses are the guest's own \
          word, leases are dnsmasq's. *IP_PNP* is a Debian 6.1 kernel built with `CONFIG_IP_PNP=y` and everything else built in, \
-         booted without an initrd.\n\n\
+         booted without an initrd. Every row also has `quiet tsc_early_khz=…`. An observation is kept in `target/tmp/truth` and \
+         used again as long as image, arguments, kernel and host are the same; predictions are made anew. Rules that refuse a \
+         race (NET-D005) or a shared identity (NET-I001) do so even where one boot of one machine happens to work.\n\n\
          {} rows: {equal} equal, {open} left open by the model with a reason, {} different.\n\n",
         super::predict::BRIDGE,
         super::lab::POOL.0,
@@ -224,7 +226,7 @@ pub fn render(rows: &[Row]) -> String {
     for (index, row) in rows.iter().enumerate() {
         let verdict = match &row.verdict {
             Verdict::Equal => "yes".to_owned(),
-            Verdict::Open => "open".to_owned(),
+            Verdict::Open(why) => format!("open: {why}"),
             Verdict::Differs(what) => format!("**no**: {what}"),
         };
         let note = if row.note.is_empty() { String::new() } else { format!(" ({})", row.note) };

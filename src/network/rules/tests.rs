@@ -629,6 +629,8 @@ fn what_works_is_not_refused() {
                 .enable("networking.service"),
         ),
         ("the generator alone", bare().enable("systemd-networkd.service").enable("systemd-network-generator.service").args(STATIC)),
+        ("the generator alone, address and lease", bare().enable("systemd-networkd.service").enable("systemd-network-generator.service").args(FOUNDING)),
+        ("a lease that is reserved for the address in ip=", reserved("192.168.100.12").args(FOUNDING)),
         ("a vendor's broad file behind a special one", networkd("10-lan.network", LEASE).file("/etc/systemd/network/80-rest.network", "[Match]\nName=*\n[Network]\nDHCP=no\n")),
         ("a lease on PCI by driver", Guest::new().netplan(&ethernet("match: {driver: virtio_net}, dhcp4: true, dhcp-identifier: mac")).pci().named_by_udev()),
         ("NetworkManager's default", bare().enable("NetworkManager.service")),
