@@ -50,9 +50,12 @@ impl Lab {
         lab
     }
 
-    /// A command that runs in the network.
+    /// A command that runs in the network and ends with this process, however that ends.
     pub fn command(&self, program: &str) -> Command {
-        self.0.network_command(program)
+        let inside = self.0.network_command(program);
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]).arg(inside.get_program()).args(inside.get_args());
+        command
     }
 
     fn ip(&self, line: &str) {
