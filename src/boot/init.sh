@@ -69,7 +69,7 @@ find_root() {
 tenths=0
 until find_root; do
     tenths=$((tenths + 1))
-    [ "$tenths" -le "$((delay * 10))" ] || fail "the root device did not appear within $delay s"
+    [ "$tenths" -le "$((delay * 10))" ] || fail "the root device $root did not appear within $delay s"
     busybox usleep 100000
 done
 

@@ -191,7 +191,7 @@ mod tests {
         // Another guest's lease is no lease of this one.
         assert_eq!(asked(&[Said::Dhcp { client: Mac([2, 0, 0, 0, 0, 2]), message: Dhcp::Discover }]), Layer::Discover);
         let console = |console| layer(Symptoms { console, ended: Some("exit status 0"), ..Symptoms::default() });
-        assert_eq!(console("initrd: the root device did not appear within 20 s"), Layer::Root);
+        assert_eq!(console("initrd: the root device /dev/vdz did not appear within 20 s"), Layer::Root);
         assert_eq!(console("[ 1.0] Kernel panic - not syncing: Attempted to kill init!"), Layer::Kernel);
         assert_eq!(console(booted), Layer::Vmm);
         assert_eq!(layer(Symptoms { dhcp: true, ..Symptoms::default() }), Layer::Kernel);
