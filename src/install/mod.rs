@@ -33,7 +33,7 @@ use std::time::Instant;
 use unpack::Ledger;
 
 /// Changes whenever the same packages would give another layer.
-const FORMAT: &str = "base 3";
+const FORMAT: &str = "base 4";
 
 /// Why packages could not be installed.
 #[derive(Debug, thiserror::Error)]
