@@ -164,18 +164,11 @@ fn build_into(
     let observer: &dyn Observer = &log;
     let lock = current_lock(recipe, options, store, observer)?;
     let packages = debian::fetch(&lock, store, options.offline, observer)?;
-    // Side by side: maintainer scripts run one after the other and leave a core to the kernel.
-    let (base, kernel) = std::thread::scope(|scope| {
-        let kernel = scope.spawn(|| {
-            timed("kernel", observer, || {
-                let kernel = kernel::kernel(&lock, &packages, store, observer)?;
-                Ok((format!("Linux {}", kernel.release), kernel))
-            })
-        });
-        let base = install::base(&lock, &packages, store, observer);
-        (base, kernel.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-    });
-    let (base, kernel) = (base?, kernel?);
+    let base = install::base(&lock, &packages, store, observer)?;
+    let kernel = timed("kernel", observer, || {
+        let kernel = kernel::kernel(&lock, &packages, store, observer)?;
+        Ok((format!("Linux {}", kernel.release), kernel))
+    })?;
     let custom = timed("customize", observer, || {
         let custom = customize::customize(base, &kernel.modules, recipe, lock.epoch, store, observer)?;
         let used = ByteSize(custom.tree.content_size());
