@@ -1,7 +1,7 @@
 //! What long work tells whoever watches: one event type, rendered by the command line as bars on a terminal,
 //! as plain lines elsewhere, and into `build.log`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Something a stage of work reports.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,4 +60,17 @@ pub struct Silent;
 
 impl Observer for Silent {
     fn event(&self, _: Event) {}
+}
+
+/// Runs a stage between its two events. `work` gives the summary and its result.
+pub fn timed<T, E>(
+    stage: &'static str,
+    observer: &dyn Observer,
+    work: impl FnOnce() -> Result<(String, T), E>,
+) -> Result<T, E> {
+    let started = Instant::now();
+    observer.event(Event::Started { stage, total: None, unit: Unit::Items });
+    let (summary, value) = work()?;
+    observer.event(Event::Finished { stage, summary, took: started.elapsed() });
+    Ok(value)
 }

@@ -25,7 +25,7 @@ use crate::findings::{Finding, Severity};
 use crate::gate::{self, Request, Verdict};
 use crate::manifest::{Manifest, ProbeCheck};
 use crate::network::{NetworkMode, VmmFacts};
-use crate::progress::{Event, Observer, Unit};
+use crate::progress::{Event, Observer, timed};
 use crate::values::{ByteSize, Sha256};
 use home::Home;
 use host::{Attachment, Choice, Mac, Publish, Watch};
@@ -189,7 +189,7 @@ impl<'o> Cleared<'o> {
         let home = Home::create(&vms, options.name.as_deref(), &manifest.name)?;
         let mac = options.mac.unwrap_or_else(|| mac_of(home.path()));
         let ports = ports(&manifest, &options.publish);
-        let attachment = timed("network", observer, || {
+        let attachment = timed::<_, Error>("network", observer, || {
             let attachment = Attachment::new(&options.network, &manifest.network.declared, mac, &ports)?;
             Ok((attachment.facts().name.clone(), attachment))
         })?;
@@ -200,7 +200,7 @@ impl<'o> Cleared<'o> {
             expect: options.expect,
             allow: options.allow.clone(),
         };
-        let verdict = timed("gate", observer, || {
+        let verdict = timed::<_, Error>("gate", observer, || {
             let verdict = gate::check(&options.folder, &manifest, &request)?;
             if verdict.refuses() {
                 return Err(Error::Refused(verdict.findings));
@@ -218,7 +218,7 @@ impl<'o> Cleared<'o> {
     fn start(self, observer: &dyn Observer) -> Result<Vm, Error> {
         let Self { options, home, verdict, .. } = &self;
         let path = home.path().join(file::DISK);
-        timed("disk", observer, || {
+        timed::<_, Error>("disk", observer, || {
             let made =
                 disk::make(&verdict.files.image, &path).map_err(|cause| Error::Disk { path: path.clone(), cause })?;
             Ok((made.to_string(), ()))
@@ -236,7 +236,7 @@ impl<'o> Cleared<'o> {
             accelerator: self.accelerator,
         };
         let started = Instant::now();
-        let qemu = timed("start", observer, || {
+        let qemu = timed::<_, Error>("start", observer, || {
             let qemu = Qemu::start(&machine)?;
             Ok((format!("{}: QEMU microvm, {}", home.name(), word(self.accelerator)), qemu))
         })?;
@@ -343,16 +343,4 @@ fn ports(manifest: &Manifest, publish: &[Publish]) -> Vec<Publish> {
         ProbeCheck::Http { port, .. } | ProbeCheck::Tcp { port, .. } => Publish { host: None, guest: port },
     });
     publish.iter().copied().chain(probes).collect()
-}
-
-fn timed<T>(
-    stage: &'static str,
-    observer: &dyn Observer,
-    work: impl FnOnce() -> Result<(String, T), Error>,
-) -> Result<T, Error> {
-    let started = Instant::now();
-    observer.event(Event::Started { stage, total: None, unit: Unit::Items });
-    let (summary, value) = work()?;
-    observer.event(Event::Finished { stage, summary, took: started.elapsed() });
-    Ok(value)
 }

@@ -15,7 +15,7 @@ use crate::debian::{self, Lock, Role};
 use crate::findings::{Evidence, Finding, Origin, Severity};
 use crate::image;
 use crate::install;
-use crate::progress::{Event, Observer};
+use crate::progress::{Event, Observer, timed};
 use crate::recipe::{self, Recipe};
 use crate::store::Store;
 use crate::values::{ByteSize, Sha256};
@@ -23,7 +23,7 @@ use log::Log;
 use staging::Staging;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use write::{Parts, timed};
+use write::Parts;
 
 /// What to build, and how strictly.
 #[derive(Debug, Clone)]
@@ -165,11 +165,11 @@ fn build_into(
     let lock = current_lock(recipe, options, store, observer)?;
     let packages = debian::fetch(&lock, store, options.offline, observer)?;
     let base = install::base(&lock, &packages, store, observer)?;
-    let kernel = timed("kernel", observer, || {
+    let kernel = timed::<_, Error>("kernel", observer, || {
         let kernel = kernel::kernel(&lock, &packages, store, observer)?;
         Ok((format!("Linux {}", kernel.release), kernel))
     })?;
-    let custom = timed("customize", observer, || {
+    let custom = timed::<_, Error>("customize", observer, || {
         let custom = customize::customize(base, &kernel.modules, recipe, lock.epoch, store, observer)?;
         let used = ByteSize(custom.tree.content_size());
         match recipe.size_budget {

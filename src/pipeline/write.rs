@@ -7,13 +7,12 @@ use super::{Error, kernel};
 use crate::debian::{FetchedPackage, Lock, Role};
 use crate::image::{self, verity};
 use crate::manifest::{self, Manifest};
-use crate::progress::{Event, Observer, Unit};
+use crate::progress::{Observer, timed};
 use crate::recipe::{ProbeCheck, Recipe};
 use crate::sbom;
 use crate::values::{Hasher, Sha256};
 use std::fs::{self, File};
 use std::path::Path;
-use std::time::Instant;
 
 /// Everything the files are made from.
 pub(super) struct Parts<'a> {
@@ -34,20 +33,20 @@ pub(super) struct Sizes {
 
 /// Writes every file of the image folder.
 pub(super) fn write(parts: &Parts, staging: &Staging, observer: &dyn Observer) -> Result<Sizes, Error> {
-    let summary = timed("image", observer, || {
+    let summary = timed::<_, Error>("image", observer, || {
         let options = options(parts);
         let summary = image::write(&parts.custom.tree, &options, &staging.path("rootfs.ext4"), observer)?;
         let shared = if summary.shared > 0 { format!(", {} shared", bytes(summary.shared)) } else { String::new() };
         Ok((format!("{} files, {} in {}{shared}", summary.files, bytes(summary.content), bytes(summary.size)), summary))
     })?;
-    let initrd = timed("initrd", observer, || {
+    let initrd = timed::<_, Error>("initrd", observer, || {
         let initrd = kernel::initrd(parts.kernel, parts.packages, parts.lock.epoch)?;
         put(&staging.path("initrd.img"), &initrd)?;
         copy(&parts.kernel.vmlinuz, &staging.path("vmlinuz"))?;
         copy(&parts.kernel.vmlinux, &staging.path("vmlinux"))?;
         Ok((format!("Linux {}, initrd {}", parts.kernel.release, bytes(initrd.len() as u64)), initrd.len() as u64))
     })?;
-    timed("manifest", observer, || {
+    timed::<_, Error>("manifest", observer, || {
         let manifest = manifest(parts, staging)?;
         put(&staging.path("manifest.json"), &manifest.to_canonical_bytes())?;
         put(&staging.path("sbom.spdx.json"), &sbom::spdx(&parts.recipe.name, parts.lock))?;
@@ -55,19 +54,6 @@ pub(super) fn write(parts: &Parts, staging: &Staging, observer: &dyn Observer) -
         Ok((format!("image digest {}", manifest.image.digest), ()))
     })?;
     Ok(Sizes { content: summary.content, initrd })
-}
-
-/// Runs a stage between its two events.
-pub(super) fn timed<T>(
-    stage: &'static str,
-    observer: &dyn Observer,
-    work: impl FnOnce() -> Result<(String, T), Error>,
-) -> Result<T, Error> {
-    let started = Instant::now();
-    observer.event(Event::Started { stage, total: None, unit: Unit::Items });
-    let (summary, value) = work()?;
-    observer.event(Event::Finished { stage, summary, took: started.elapsed() });
-    Ok(value)
 }
 
 fn bytes(count: u64) -> String {
