@@ -28,8 +28,10 @@ fn text(output: &Output) -> String {
 /// Nothing of a launch is left: no process, no tap, no folder; and the golden image is what it was.
 #[track_caller]
 fn assert_nothing_left(lab: &Lab, folder: &Path) {
+    // The kernel takes a moment to take a dead process's interface away, and the lab to reap the process.
     let started = Instant::now();
-    while started.elapsed() < Duration::from_secs(5) && !lab.processes().is_empty() {
+    let clean = || lab.processes().is_empty() && lab.interfaces() == ["br0", "lo"];
+    while started.elapsed() < Duration::from_secs(5) && !clean() {
         std::thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(lab.processes(), [""; 0], "processes are left");
@@ -69,7 +71,12 @@ fn a_vm_behind_a_bridge_takes_a_lease_answers_and_leaves_nothing() {
     assert!(output.status.success(), "{}", text(&output));
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let (address, mac) = (report["ready"]["address"].as_str().unwrap(), report["vm"]["mac"].as_str().unwrap());
-    assert!(lab.leases().contains(&format!("{mac} {address}")), "{}\n{}", lab.leases(), text(&output));
+    let lease = format!("{mac} {address}");
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(5) && !lab.leases().contains(&lease) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(lab.leases().contains(&lease), "{lease}: {}\n{}", lab.leases(), text(&output));
     assert_eq!(report["ready"]["probes"][0]["place"], format!("http://{address}:8080/health"));
     assert_nothing_left(&lab, &folder);
 
