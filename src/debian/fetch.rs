@@ -3,6 +3,7 @@
 use super::{Error, Lock, LockedPackage};
 use crate::progress::Observer;
 use crate::store::{self, Download, Store};
+use crate::values::utc;
 use std::path::PathBuf;
 
 /// A locked package and its verified file.
@@ -51,19 +52,8 @@ fn gone(error: store::Error, lock: &Lock) -> Error {
 }
 
 /// `20260906T093318Z`, as snapshot archives name their states.
-pub(crate) fn timestamp(seconds: i64) -> String {
-    let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    // The civil calendar from days, with March as the first month (Howard Hinnant, "chrono-compatible date algorithms").
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let (year, month) =
-        (year_of_era + era * 400 + i64::from(month >= 10), if month < 10 { month + 3 } else { month - 9 });
-    format!("{year:04}{month:02}{day:02}T{:02}{:02}{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
+fn timestamp(seconds: i64) -> String {
+    utc(seconds).replace(['-', ':'], "")
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! CycloneDX 1.6 in JSON. Source: its `bom-1.6.schema.json`.
 
-use super::{download, purl, timestamp};
+use super::{download, purl, utc};
 use crate::debian::{Lock, LockedPackage};
 use crate::manifest::canonical;
 use crate::values::Sha256;
@@ -15,7 +15,7 @@ pub fn cyclonedx(name: &str, lock: &Lock) -> Vec<u8> {
         "serialNumber": format!("urn:uuid:{}", uuid(&Sha256::of(&canonical(&json!([name, components]))))),
         "version": 1,
         "metadata": {
-            "timestamp": timestamp(lock.epoch),
+            "timestamp": utc(lock.epoch),
             "tools": {
                 "components": [{ "type": "application", "name": "goldsmith", "version": env!("CARGO_PKG_VERSION") }],
             },

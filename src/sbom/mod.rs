@@ -11,6 +11,7 @@ pub use cyclonedx::cyclonedx;
 pub use spdx::spdx;
 
 use crate::debian::{Lock, LockedPackage};
+use crate::values::utc;
 
 /// A package URL. Source: ECMA-427 and its `deb` type definition: lower-case name, version with everything but
 /// unreserved characters and `:` percent-encoded.
@@ -37,21 +38,6 @@ fn encode(text: &str) -> String {
 fn download(lock: &Lock, package: &LockedPackage) -> Option<String> {
     let archive = lock.archives.get(package.archive)?;
     Some(format!("{}/{}", archive.mirror, package.path))
-}
-
-/// `2026-11-24T02:10:00Z`. The conversion is Howard Hinnant's `civil_from_days`.
-fn timestamp(epoch: i64) -> String {
-    let (days, seconds) = (epoch.div_euclid(86_400), epoch.rem_euclid(86_400));
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
 #[cfg(test)]
@@ -100,10 +86,10 @@ mod tests {
             purl(&lock, &lock.packages[0]),
             "pkg:deb/debian/busybox-static@1:1.35.0-4%2Bdeb12u1%2Bb1?arch=amd64&distro=bookworm"
         );
-        assert_eq!(timestamp(0), "1970-01-01T00:00:00Z");
-        assert_eq!(timestamp(951_827_696), "2000-02-29T12:34:56Z");
-        assert_eq!(timestamp(-1), "1969-12-31T23:59:59Z");
-        assert_eq!(timestamp(4_107_542_399), "2100-02-28T23:59:59Z");
+        assert_eq!(utc(0), "1970-01-01T00:00:00Z");
+        assert_eq!(utc(951_827_696), "2000-02-29T12:34:56Z");
+        assert_eq!(utc(-1), "1969-12-31T23:59:59Z");
+        assert_eq!(utc(4_107_542_399), "2100-02-28T23:59:59Z");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! SPDX 2.3 in JSON. Source: the SPDX 2.3 specification and its `spdx-schema.json`.
 
-use super::{download, purl, timestamp};
+use super::{download, purl, utc};
 use crate::debian::{Lock, LockedPackage, Role};
 use crate::manifest::canonical;
 use crate::values::Sha256;
@@ -28,7 +28,7 @@ pub fn spdx(name: &str, lock: &Lock) -> Vec<u8> {
         "name": name,
         "documentNamespace": format!("https://spdx.org/spdxdocs/goldsmith-{name}-{identity}"),
         "creationInfo": {
-            "created": timestamp(lock.epoch),
+            "created": utc(lock.epoch),
             "creators": [format!("Tool: goldsmith-{}", env!("CARGO_PKG_VERSION"))],
         },
         "packages": packages,

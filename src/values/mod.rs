@@ -5,9 +5,11 @@ mod distance;
 mod guest_path;
 mod parameter;
 mod sha256;
+mod utc;
 
 pub use byte_size::{ByteSize, ByteSizeError};
 pub use distance::{did_you_mean, distance};
 pub use guest_path::{GuestPath, GuestPathError};
 pub use parameter::ParameterKind;
 pub use sha256::{Hasher, Sha256, Sha256Error};
+pub use utc::utc;
