@@ -33,6 +33,11 @@ ip link set br0 up
 if [ "$1" = served ]; then
     dnsmasq --no-daemon --user=root --interface=br0 --bind-interfaces --except-interface=lo --port=0 --conf-file=/dev/null \
         --dhcp-range=192.168.100.50,192.168.100.200,1h --dhcp-leasefile="$2/leases" --log-dhcp 2>"$2/dnsmasq.log" &
+    # It listens once /proc shows its port (67) in hexadecimal.
+    until grep -q ':0043 ' /proc/net/udp; do
+        kill -0 $! || exit 1
+        sleep 0.02
+    done
 fi
 echo ready
 # Not `exec`: as process 1 the shell reaps what others leave.

@@ -11,8 +11,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::{Duration, Instant};
 
-/// How long a server that pings an address before it offers it may take (dnsmasq waits 3 s).
-const OFFER: Duration = Duration::from_millis(4500);
+/// How long a server that pings an address before it offers it may take (dnsmasq waits 3 s), even when it hears only the
+/// third question because it has just been started.
+const OFFER: Duration = Duration::from_millis(6500);
 /// How often the question is asked anew.
 const AGAIN: Duration = Duration::from_millis(1500);
 /// How long a machine on the same bridge may take to answer ARP.
