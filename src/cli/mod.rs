@@ -10,11 +10,13 @@ pub mod explain;
 pub mod inspect;
 mod inspect_net;
 pub mod launch;
+mod lines;
 pub mod lock;
 pub mod logs;
 pub mod man;
 pub mod ps;
 pub mod schema;
+pub mod serve;
 pub mod stop;
 pub mod terminal;
 pub mod verify;
@@ -52,6 +54,7 @@ enum Verb {
     Ps(ps::Args),
     Logs(logs::Args),
     Stop(stop::Args),
+    Serve(serve::Args),
     Inspect(inspect::Args),
     Diff(diff::Args),
     Explain(explain::Args),
@@ -73,6 +76,7 @@ pub fn main() -> ExitCode {
         Verb::Ps(args) => ps::run(args),
         Verb::Logs(args) => logs::run(args),
         Verb::Stop(args) => stop::run(args),
+        Verb::Serve(args) => serve::run(args),
         Verb::Inspect(args) => inspect::run(args),
         Verb::Diff(args) => diff::run(args),
         Verb::Explain(args) => explain::run(args),

@@ -4,13 +4,14 @@
 //! (`flock` on the folder) ends with its holder, so a folder without one belonged to a launch that was killed: the next
 //! launch ends what is left of that VM and deletes the folder.
 
+use super::host;
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
@@ -68,6 +69,16 @@ pub struct Record {
     pub allowed: BTreeMap<String, String>,
     /// Whether every probe has passed.
     pub ready: bool,
+}
+
+impl Record {
+    /// Where a port of the guest is reached from this host, once its address is known. None: it is not forwarded.
+    pub fn reach(&self, port: u16) -> Option<SocketAddr> {
+        if self.network == host::Choice::User.to_string() {
+            return self.forwards.get(&port).map(|host| (Ipv4Addr::LOCALHOST, *host).into());
+        }
+        self.address.map(|address| (address, port).into())
+    }
 }
 
 /// The folder of one running VM. Dropped, it is deleted.

@@ -10,20 +10,22 @@ mod home;
 pub mod host;
 mod probe;
 mod ready;
+mod report;
 mod running;
 mod vmm;
 
 pub use diagnosis::{Diagnosis, Layer, Symptoms, diagnose};
 pub use home::{Record, reconcile, root};
-pub use probe::Failure;
+pub use probe::{Failure, ask};
 pub use ready::{NotReady, Passed, Ready};
+pub use report::Line;
 pub use running::{Error as RunningError, Running, find, list};
 pub use vmm::{Accelerator, qemu};
 
 use crate::boot::KernelArgs;
 use crate::findings::{Finding, Severity};
 use crate::gate::{self, Request, Verdict};
-use crate::manifest::{Manifest, ProbeCheck};
+use crate::manifest::Manifest;
 use crate::network::{NetworkMode, VmmFacts};
 use crate::progress::{Event, Observer, timed};
 use crate::values::{ByteSize, Sha256};
@@ -339,8 +341,6 @@ fn mac_of(folder: &Path) -> Mac {
 
 /// The ports that must be reachable: the probes', then those asked for.
 fn ports(manifest: &Manifest, publish: &[Publish]) -> Vec<Publish> {
-    let probes = manifest.probes.iter().map(|probe| match probe.check {
-        ProbeCheck::Http { port, .. } | ProbeCheck::Tcp { port, .. } => Publish { host: None, guest: port },
-    });
+    let probes = manifest.probes.iter().map(|probe| Publish { host: None, guest: probe.check.port() });
     publish.iter().copied().chain(probes).collect()
 }
