@@ -105,7 +105,7 @@ impl Client<'_> {
     }
 }
 
-fn bench(tool: &str, image: &str, count: usize) -> Result<()> {
+fn bench(tool: &str, image: &str, count: u16) -> Result<()> {
     let state = tempfile::tempdir()?;
     let own = std::env::current_exe()?;
     let mut server = Command::new(tool)
@@ -124,7 +124,7 @@ fn bench(tool: &str, image: &str, count: usize) -> Result<()> {
     overhead(tool, image)
 }
 
-fn requests(server: &mut Child, count: usize) -> Result<()> {
+fn requests(server: &mut Child, count: u16) -> Result<()> {
     let mut lines = BufReader::new(server.stdout.take().ok_or("no output")?).lines();
     let mut next = |start: &str| -> Result<String> {
         let line = lines.next().ok_or("the server has ended")??;
@@ -141,26 +141,30 @@ fn requests(server: &mut Child, count: usize) -> Result<()> {
         *with.lock().map_err(|error| error.to_string())? = memory()?;
         Ok(())
     })?;
-    println!("{count} VMs, {CLIENTS} clients at once\n{:22} {:>7} {:>9} {:>9} {:>9}", "request", "count", "p50", "p95", "p99");
+    println!(
+        "{count} VMs, {CLIENTS} clients at once\n{:22} {:>7} {:>9} {:>9} {:>9}",
+        "request", "count", "p50", "p95", "p99"
+    );
     for (what, mut times) in times.into_inner()? {
         times.sort_by(f64::total_cmp);
-        let at = |part: usize| times.get((times.len() * part).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default();
+        let at =
+            |part: usize| times.get((times.len() * part).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default();
         println!("{what:22} {:>7} {:>6.2} ms {:>6.2} ms {:>6.2} ms", times.len(), at(50), at(95), at(99));
     }
     let with = with.into_inner()?;
     println!("memory of the server: {before:.1} MB without VMs, {with:.1} MB with {count}");
-    println!("  a VM: {:.0} kB (target: under 1000)", (with - before).max(0.0) * 1e3 / count as f64);
+    println!("  a VM: {:.0} kB (target: under 1000)", (with - before).max(0.0) * 1e3 / f64::from(count));
     Ok(())
 }
 
 /// All clients create, look at and delete their share of the VMs; `full` is called when all are there.
-fn round(origin: &str, token: &str, count: usize, times: &Times, full: &dyn Fn() -> Result<()>) -> Result<()> {
+fn round(origin: &str, token: &str, count: u16, times: &Times, full: &dyn Fn() -> Result<()>) -> Result<()> {
     let clients: Vec<_> = (0..CLIENTS)
         .map(|_| Client { agent: ureq::Agent::new_with_defaults(), origin: origin.into(), token: token.into(), times })
         .collect();
     let ids = all(&clients, |client, index| {
         let mut ids = Vec::new();
-        for _ in (index..count).step_by(CLIENTS) {
+        for _ in (index..count.into()).step_by(CLIENTS) {
             let vm = client.timed("POST /vms", "/vms", Some(json!({ "image": "image" })))?;
             ids.push(vm.get("id").and_then(Value::as_str).ok_or("no id")?.to_owned());
         }
@@ -202,7 +206,10 @@ fn rss(process: u32) -> Result<f64> {
 
 /// What passes before a real guest runs, by the stages of real launches.
 fn overhead(tool: &str, image: &str) -> Result<()> {
-    println!("{LAUNCHES} real launches of {} until QEMU runs (user networking, emulation), ms", Path::new(image).display());
+    println!(
+        "{LAUNCHES} real launches of {} until QEMU runs (user networking, emulation), ms",
+        Path::new(image).display()
+    );
     let mut sums = Vec::new();
     for _ in 0..LAUNCHES {
         let state = tempfile::tempdir()?;

@@ -43,6 +43,10 @@ impl Body {
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         let broken = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "json", detail);
         let text = std::str::from_utf8(&self.0).map_err(|error| broken(error.to_string()))?;
+        // serde takes an array of all fields for a struct; the document promises an object.
+        if text.trim_start().starts_with('[') {
+            return Err(Problem::value("/", "the body must be an object"));
+        }
         manifest::read(text).map_err(|error| match error {
             manifest::Error::Shape { pointer, problem, .. } => Problem::value(&pointer, problem),
             manifest::Error::Json(problem) => broken(format!("the body is not JSON: {problem}")),
@@ -73,7 +77,7 @@ mod tests {
             ("{}", 422, "/", "missing field `image`"),
             ("{", 400, "", "JSON"),
             ("", 400, "", "JSON"),
-            ("[]", 422, "/", ""),
+            ("[]", 422, "/", "object"),
         ] {
             let (found, pointer, detail) = fault(text).unwrap_or_else(|| panic!("{text}"));
             assert_eq!((found, pointer.as_str()), (status, field), "{text}: {detail}");

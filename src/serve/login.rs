@@ -38,10 +38,8 @@ impl Login {
             let mut probes = manifest.probes.iter();
             probes.any(|probe| probe.name == AGENT && matches!(probe.check, ProbeCheck::Http { .. }))
         };
-        match agent(&images.manifest(image)?) {
-            true => Ok(Self { image: image.to_owned() }),
-            false => Err(images::Error::NoAgent(image.to_owned())),
-        }
+        let image = image.to_owned();
+        if agent(&images.manifest(&image)?) { Ok(Self { image }) } else { Err(images::Error::NoAgent(image)) }
     }
 }
 
@@ -60,10 +58,10 @@ pub async fn start(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: 
 
 fn check_provider(provider: &str) -> Result<(), Problem> {
     let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    match provider.is_empty() || provider.len() > 32 || !provider.bytes().all(good) {
-        true => Err(Problem::value("/provider", "a provider is 1 to 32 lower-case letters, digits and `-`")),
-        false => Ok(()),
+    if provider.is_empty() || provider.len() > 32 || !provider.bytes().all(good) {
+        return Err(Problem::value("/provider", "a provider is 1 to 32 lower-case letters, digits and `-`"));
     }
+    Ok(())
 }
 
 /// The user's VM, started if there is none, once its probes pass.

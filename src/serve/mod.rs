@@ -130,7 +130,7 @@ pub fn run(options: Options, say: &dyn Fn(String)) -> Result<(), Error> {
         let mut ends = ends().map_err(Error::Run)?;
         let running = adopt::running(&folder)?;
         let mut limits = options.limits;
-        limits.settle(running.iter().map(|running| running.memory()).sum());
+        limits.settle(running.iter().map(adopt::Orphan::memory).sum());
         let fleet = Arc::new(Fleet::new(limits, options.launcher, options.images, &folder));
         let adopted = running.len();
         fleet.adopt(running);

@@ -116,10 +116,10 @@ fn new_id() -> io::Result<String> {
 /// A user's name: it appears in logs and quotas.
 pub fn check_user(field: &str, user: &str) -> Result<(), Problem> {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || b"._@:-".contains(&byte);
-    match user.is_empty() || user.len() > 64 || !user.bytes().all(good) {
-        true => Err(Problem::value(field, "a user is 1 to 64 letters, digits and `._@:-`")),
-        false => Ok(()),
+    if user.is_empty() || user.len() > 64 || !user.bytes().all(good) {
+        return Err(Problem::value(field, "a user is 1 to 64 letters, digits and `._@:-`"));
     }
+    Ok(())
 }
 
 /// What `goldsmith launch --set` would refuse, said before a VM waits for its turn.
