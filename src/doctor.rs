@@ -1,7 +1,9 @@
 //! What goldsmith needs of this machine, each need tried rather than looked up. In: nothing. Out: a list of checks.
 //! Uses `launch`, `sandbox`, `store`.
 
+use crate::launch::host::TOOLS;
 use crate::launch::qemu::{self, PROGRAM as QEMU};
+use crate::launch::tool::Tool;
 use crate::sandbox::{self, Way};
 use crate::store::Store;
 use crate::values::ByteSize;
@@ -47,7 +49,9 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 pub fn examine() -> Vec<Check> {
     let mut checks = vec![sandbox(), keyring()];
     checks.extend(cache());
-    checks.extend([qemu(), kvm(), tun(), dnsmasq(), uid_helper()]);
+    checks.extend([qemu(), kvm(), tun()]);
+    checks.extend(TOOLS.map(|needed| tool(needed, "`launch --network managed` needs it")));
+    checks.push(tool(Tool { program: "newuidmap", package: "uidmap" }, "ordinary users need it to build"));
     checks
 }
 
@@ -168,18 +172,12 @@ fn tun() -> Check {
     }
 }
 
-fn dnsmasq() -> Check {
-    tool("dnsmasq", "dnsmasq", "`launch --network managed` needs it", "apt-get install dnsmasq-base")
-}
-
-fn uid_helper() -> Check {
-    tool("newuidmap", "newuidmap", "ordinary users need it to build", "apt-get install uidmap")
-}
-
-fn tool(name: &'static str, program: &str, purpose: &str, help: &str) -> Check {
-    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
-    match path.split(':').map(|folder| Path::new(folder).join(program)).find(|path| path.exists()) {
-        Some(path) => check(name, Verdict::Ok, path.display().to_string(), None),
-        None => check(name, Verdict::Warn, format!("not installed; {purpose}"), Some(help)),
+fn tool(tool: Tool, purpose: &str) -> Check {
+    match tool.find() {
+        Ok(path) => check(tool.program, Verdict::Ok, path.display().to_string(), None),
+        Err(_) => {
+            let help = format!("apt-get install {}", tool.package);
+            check(tool.program, Verdict::Warn, format!("not installed; {purpose}"), Some(&help))
+        }
     }
 }

@@ -4,7 +4,7 @@ use super::build::assignment;
 use super::terminal::{self, Terminal};
 use super::verify::allow;
 use crate::findings::render;
-use crate::launch::host::{Choice, Mac, Publish};
+use crate::launch::host::{Choice, Mac, Publish, Subnet};
 use crate::launch::{Accelerator, Error, Options, Ready, Vm};
 use crate::values::ByteSize;
 use rustix::fs::{Mode, OFlags};
@@ -39,9 +39,13 @@ pub struct Args {
     /// Set a boot parameter that the recipe declares (may be repeated)
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     set: Vec<(String, String)>,
-    /// The host network: `user` (no privileges, ports on loopback) or `bridge=NAME` (the address is read from the lease)
+    /// The host network: `user` (no privileges, ports on loopback), `managed` or `managed=NAME` (a bridge with leases and
+    /// NAT, made for this VM or shared with others) or `bridge=NAME` (an existing one)
     #[arg(long, value_name = "NETWORK", default_value_t = Choice::User)]
     network: Choice,
+    /// The subnet of a managed network, as in 10.77.0.1/24 [default: the one the image needs, else one that is free]
+    #[arg(long, value_name = "SUBNET")]
+    subnet: Option<Subnet>,
     /// Forward one more port under `--network user`: GUEST or HOST:GUEST (may be repeated)
     #[arg(long, value_name = "PORT")]
     publish: Vec<Publish>,
@@ -186,7 +190,10 @@ fn launch(args: &Args, stopped: &dyn Fn() -> bool) -> Result<(), Error> {
         name: args.name.clone(),
         append: args.append.clone(),
         set: args.set.clone(),
-        network: args.network.clone(),
+        network: match args.network.clone() {
+            Choice::Managed { name, .. } => Choice::Managed { name, subnet: args.subnet },
+            other => other,
+        },
         publish: args.publish.clone(),
         mac: args.mac,
         expect: args.expect,

@@ -11,6 +11,7 @@ pub mod host;
 mod probe;
 mod ready;
 mod running;
+pub mod tool;
 mod vmm;
 
 pub use diagnosis::{Diagnosis, Layer, Symptoms, diagnose};
@@ -28,7 +29,7 @@ use crate::network::{NetworkMode, VmmFacts};
 use crate::progress::{Event, Observer, timed};
 use crate::values::{ByteSize, Sha256};
 use home::Home;
-use host::{Attachment, Choice, Mac, Publish, Watch};
+use host::{Attachment, Choice, Mac, Nic, Publish, Watch};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -182,6 +183,9 @@ impl<'o> Cleared<'o> {
         for name in reconcile(&vms)? {
             observer.event(Event::Note(format!("cleaned up after {name}, whose launch had been killed")));
         }
+        for line in host::managed::reconcile()? {
+            observer.event(Event::Note(line));
+        }
         let manifest = gate::manifest(&options.folder)?;
         let accelerator = choose(options.accelerator, observer)?;
         let adds = accelerator.arguments();
@@ -190,7 +194,8 @@ impl<'o> Cleared<'o> {
         let mac = options.mac.unwrap_or_else(|| mac_of(home.path()));
         let ports = ports(&manifest, &options.publish);
         let attachment = timed::<_, Error>("network", observer, || {
-            let attachment = Attachment::new(&options.network, &manifest.network.declared, mac, &ports)?;
+            let nic = Nic { spec: &manifest.network.declared, mac, expect: options.expect, ports: &ports };
+            let attachment = Attachment::new(&options.network, nic)?;
             Ok((attachment.facts().name.clone(), attachment))
         })?;
         let request = Request {
