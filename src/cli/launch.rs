@@ -5,7 +5,7 @@ use super::terminal::{self, Terminal};
 use super::verify::allow;
 use crate::findings::render;
 use crate::launch::host::{Choice, Mac, Publish, Subnet};
-use crate::launch::{Accelerator, Error, Options, Ready, Vm};
+use crate::launch::{self, Accelerator, DiskKind, Error, Options, Ready, Vm};
 use crate::values::ByteSize;
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Signal, set_parent_process_death_signal};
@@ -22,8 +22,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Before anything starts, the image's files are compared with its manifest, and the network is recomputed from the image's
 /// own files, the exact kernel arguments and the host. On a conflict every reason is printed and the exit status is 3.
 ///
-/// The golden image is never written: the VM has a disk of its own, which is deleted with it. The VM runs until Ctrl-C;
-/// then nothing of it is left. The probes that the recipe declares say when it is ready; when it is not, the layer that
+/// The golden image is never written: the VM has a disk of its own, which is deleted with it unless `--keep` says otherwise.
+/// The VM runs until Ctrl-C; then nothing of it is left. A kept VM boots again with `goldsmith launch --name NAME`. The probes that the recipe declares say when it is ready; when it is not, the layer that
 /// failed is named, with the console's last lines.
 ///
 /// `--detach` returns once the VM is ready; `goldsmith ps` lists it, `goldsmith stop` ends it.
@@ -31,8 +31,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Example: goldsmith launch images/desktop --set decodo_port=10001 --network bridge=br0
 #[derive(clap::Args)]
 pub struct Args {
-    /// A folder that `goldsmith build` wrote, as in images/desktop
-    folder: PathBuf,
+    /// A folder that `goldsmith build` wrote, as in images/desktop [default: that of the kept VM]
+    #[arg(required_unless_present = "name")]
+    folder: Option<PathBuf>,
     /// Kernel arguments behind the manifest's; the gate sees them
     #[arg(long, value_name = "ARGS", default_value = "", allow_hyphen_values = true)]
     append: String,
@@ -40,11 +41,12 @@ pub struct Args {
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     set: Vec<(String, String)>,
     /// The host network: `user` (no privileges, ports on loopback), `managed` or `managed=NAME` (a bridge with leases and
-    /// NAT, made for this VM or shared with others) or `bridge=NAME` (an existing one)
-    #[arg(long, value_name = "NETWORK", default_value_t = Choice::User)]
-    network: Choice,
+    /// NAT, made for this VM or shared with others) or `bridge=NAME` (an existing one) [default: that of the kept VM, else
+    /// `user`]
+    #[arg(long, value_name = "NETWORK")]
+    network: Option<Choice>,
     /// The subnet of a managed network, as in 10.77.0.1/24 [default: the one the image needs, else one that is free]
-    #[arg(long, value_name = "SUBNET")]
+    #[arg(long, value_name = "SUBNET", requires = "network")]
     subnet: Option<Subnet>,
     /// Forward one more port under `--network user`: GUEST or HOST:GUEST (may be repeated)
     #[arg(long, value_name = "PORT")]
@@ -55,6 +57,15 @@ pub struct Args {
     /// Let a rule through: `--allow NET-K004=migrating`; the reason is recorded (may be repeated)
     #[arg(long, value_name = "RULE=REASON", value_parser = allow)]
     allow: Vec<(String, String)>,
+    /// Keep the VM's disk when it stops; `goldsmith rm` deletes it
+    #[arg(long)]
+    keep: bool,
+    /// What the VM's disk is [default: copy, which shares blocks with the image where the filesystem can]
+    #[arg(long, value_enum, value_name = "KIND")]
+    disk: Option<Disk>,
+    /// Grow the disk and its filesystem before the guest starts, as in 20G
+    #[arg(long, value_name = "SIZE")]
+    disk_size: Option<ByteSize>,
     /// The VM's name [default: the image's, with a number]
     #[arg(long)]
     name: Option<String>,
@@ -85,6 +96,14 @@ pub struct Args {
     /// Print warnings, errors and the result only
     #[arg(long, short)]
     quiet: bool,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Disk {
+    /// All of the image's bytes, sparse
+    Copy,
+    /// A qcow2 file with what differs from the image (QEMU only)
+    Overlay,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -120,6 +139,10 @@ pub fn run(args: Args) -> ExitCode {
         }
     }
     let stopped = || stop.load(Ordering::Relaxed);
+    if args.subnet.is_some() && !matches!(args.network, Some(Choice::Managed { .. })) {
+        anstream::eprintln!("error: `--subnet` is for managed networks: `--network managed`");
+        return ExitCode::from(2);
+    }
     match launch(&args, &stopped) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Error::Refused(findings)) => {
@@ -128,7 +151,8 @@ pub fn run(args: Args) -> ExitCode {
             } else {
                 anstream::eprint!("{}", render::human(&findings, terminal::colour()));
             }
-            let name = args.folder.display();
+            let folder = args.folder.unwrap_or_default();
+            let name = folder.display();
             let count = findings.iter().filter(|finding| finding.refuses()).count();
             let conflicts = if count == 1 { "conflict" } else { "conflicts" };
             anstream::eprintln!("refused: {count} {conflicts} in {name} — nothing was started");
@@ -186,25 +210,35 @@ fn leave() -> io::Result<()> {
 }
 
 fn launch(args: &Args, stopped: &dyn Fn() -> bool) -> Result<(), Error> {
+    let folder = match (&args.folder, &args.name) {
+        (None, Some(name)) => launch::find(name).map(|kept| kept.record.image).map_err(Error::Kept)?,
+        (folder, _) => folder.clone().unwrap_or_default(),
+    };
     let options = Options {
         name: args.name.clone(),
         append: args.append.clone(),
         set: args.set.clone(),
         network: match args.network.clone() {
-            Choice::Managed { name, .. } => Choice::Managed { name, subnet: args.subnet },
+            Some(Choice::Managed { name, .. }) => Some(Choice::Managed { name, subnet: args.subnet }),
             other => other,
         },
         publish: args.publish.clone(),
         mac: args.mac,
         expect: args.expect,
         allow: args.allow.iter().cloned().collect(),
+        disk: match args.disk {
+            None | Some(Disk::Copy) => DiskKind::Copy,
+            Some(Disk::Overlay) => DiskKind::Overlay,
+        },
+        disk_size: args.disk_size,
+        keep: args.keep,
         memory: args.memory,
         cpus: args.cpus,
         accelerator: args.accel.map(|accel| match accel {
             Accel::Kvm => Accelerator::Kvm,
             Accel::Emulation => Accelerator::Emulation,
         }),
-        ..Options::new(&args.folder)
+        ..Options::new(&folder)
     };
     let io = |what| move |cause| Error::Io { what, cause };
     if args.stay {
@@ -229,7 +263,15 @@ fn launch(args: &Args, stopped: &dyn Fn() -> bool) -> Result<(), Error> {
     }
     if args.format == Format::Human {
         let how = if args.stay { format!("`goldsmith stop {}`", ready.name) } else { "Ctrl-C".to_owned() };
-        anstream::println!("{how} stops it and leaves nothing behind.");
+        match vm.record() {
+            record if record.keep => {
+                let name = &record.name;
+                anstream::println!(
+                    "{how} stops it; `goldsmith launch --name {name}` boots it again, `goldsmith rm {name}` deletes it."
+                );
+            }
+            _ => anstream::println!("{how} stops it and leaves nothing behind."),
+        }
     }
     if args.stay {
         leave().map_err(io("leave the terminal"))?;

@@ -1,12 +1,12 @@
 //! `goldsmith stop`
 
 use super::terminal;
-use crate::launch;
+use crate::launch::{self, Running};
 use std::process::ExitCode;
 
 /// Stop running VMs and leave nothing of them behind
 ///
-/// The guest's disk is deleted with it; the golden image was never written.
+/// The guest's disk is deleted with it, unless it was launched with `--keep`; the golden image was never written.
 ///
 /// Example: goldsmith stop desktop-1
 #[derive(clap::Args)]
@@ -33,13 +33,17 @@ pub fn run(args: Args) -> ExitCode {
 /// All names are looked up before anything is stopped.
 fn stop(args: &Args) -> Result<(), launch::RunningError> {
     let wanted: Vec<_> = if args.all {
-        launch::list()?
+        launch::list()?.into_iter().filter(Running::is_alive).collect()
     } else {
         args.names.iter().map(|name| launch::find(name)).collect::<Result<_, _>>()?
     };
     for vm in wanted {
         vm.stop()?;
-        anstream::println!("{} stopped", vm.record.name);
+        let name = &vm.record.name;
+        match vm.record.keep {
+            true => anstream::println!("{name} stopped; `goldsmith launch --name {name}` boots it again"),
+            false => anstream::println!("{name} stopped"),
+        }
     }
     Ok(())
 }

@@ -1,9 +1,11 @@
-//! Where a VM lives while it runs: a folder of its own, locked by the process that runs it.
+//! Where a VM lives: a folder of its own, locked by the process that runs it.
 //!
 //! `$GOLDSMITH_STATE`, else `$XDG_STATE_HOME/goldsmith`, else `~/.local/state/goldsmith`; in it `vms/NAME/`. The lock
-//! (`flock` on the folder) ends with its holder, so a folder without one belonged to a launch that was killed: the next
-//! launch ends what is left of that VM and deletes the folder.
+//! (`flock` on the folder) ends with its holder. A folder without one is that of a kept VM, when its record says so; else
+//! it belonged to a launch that was killed: the next command ends what is left of that VM and deletes the folder.
 
+use super::vmm::file;
+use crate::values::Sha256;
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
@@ -25,6 +27,9 @@ pub enum Error {
     /// A VM of this name is running.
     #[error("a VM called {0} is running already\nhelp: choose another `--name`, or leave it out")]
     Taken(String),
+    /// A VM that is to be deleted is running.
+    #[error("{0} is running\nhelp: goldsmith stop {0}")]
+    Running(String),
     /// Not a name.
     #[error("`{0}` cannot be a VM's name\nhelp: use at most 40 letters, digits, `-` and `_`")]
     Name(String),
@@ -48,6 +53,10 @@ pub struct Record {
     pub name: String,
     /// The image folder.
     pub image: PathBuf,
+    /// The digest of the image that its disk was made from.
+    pub digest: Sha256,
+    /// Whether its disk is kept when it stops.
+    pub keep: bool,
     /// The process that runs the VM.
     pub supervisor: u32,
     /// The VMM's process.
@@ -70,13 +79,19 @@ pub struct Record {
     pub ready: bool,
 }
 
-/// The folder of one running VM. Dropped, it is deleted.
+/// The folder of one running VM. Dropped, it is deleted, or made ready to be kept.
 #[derive(Debug)]
 pub struct Home {
     name: String,
     path: PathBuf,
+    /// What a kept VM had written down when it last ran.
+    before: Option<Record>,
+    keep: bool,
     _lock: File,
 }
+
+/// What a kept VM needs no longer once it has stopped.
+const PASSING: [&str; 2] = [file::CONTROL, file::CAPTURE];
 
 /// The folder of all VMs of this user.
 pub fn root() -> Result<PathBuf, Error> {
@@ -90,7 +105,8 @@ pub fn root() -> Result<PathBuf, Error> {
 }
 
 impl Home {
-    /// Makes a folder for a VM called `wanted`, or `image-1`, `image-2`, …
+    /// Makes a folder for a VM called `wanted`, or takes that of the kept VM of this name; without a name it is `image-1`,
+    /// `image-2`, …
     pub fn create(root: &Path, wanted: Option<&str>, image: &str) -> Result<Self, Error> {
         let _all = lock_root(root)?;
         if let Some(name) = wanted {
@@ -98,7 +114,8 @@ impl Home {
             if name.is_empty() || name.len() > 40 || name.starts_with('-') || !name.bytes().all(good) {
                 return Err(Error::Name(name.to_owned()));
             }
-            return Self::make(root, name)?.ok_or_else(|| Error::Taken(name.to_owned()));
+            let home = Self::make(root, name)?.map_or_else(|| Self::again(root, name), |home| Ok(Some(home)))?;
+            return home.ok_or_else(|| Error::Taken(name.to_owned()));
         }
         for number in 1_u32.. {
             if let Some(home) = Self::make(root, &format!("{image}-{number}"))? {
@@ -121,7 +138,26 @@ impl Home {
         }
         let lock = File::open(&path).map_err(io("open"))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|errno| io("lock")(errno.into()))?;
-        Ok(Some(Self { name: name.to_owned(), path, _lock: lock }))
+        Ok(Some(Self { name: name.to_owned(), path, before: None, keep: false, _lock: lock }))
+    }
+
+    /// The folder of a kept VM. None: it runs, or it is not kept.
+    fn again(root: &Path, name: &str) -> Result<Option<Self>, Error> {
+        let path = root.join(name);
+        let lock = File::open(&path).map_err(|cause| Error::Io { what: "open", path: path.clone(), cause })?;
+        let free = take(&lock);
+        let before = read(&path).filter(|record| free && record.keep);
+        Ok(before.map(|before| Self { name: name.to_owned(), path, before: Some(before), keep: true, _lock: lock }))
+    }
+
+    /// What the VM had written down when it last ran, if it was kept.
+    pub fn before(&self) -> Option<&Record> {
+        self.before.as_ref()
+    }
+
+    /// From now on the disk outlives the VM: its record says so.
+    pub fn keep(&mut self) {
+        self.keep = true;
     }
 
     /// The VM's name.
@@ -145,12 +181,52 @@ impl Home {
 
 impl Drop for Home {
     fn drop(&mut self) {
-        // What cannot be deleted now is deleted by the next launch.
-        let _ = fs::remove_dir_all(&self.path);
+        // What cannot be deleted now is deleted by the next command.
+        let _ = if self.keep { tidy(&self.path).map(drop) } else { fs::remove_dir_all(&self.path) };
     }
 }
 
-/// Ends and deletes what killed launches have left; returns the names of their VMs.
+/// Deletes what a stopped VM needs no longer; whether there was something.
+fn tidy(folder: &Path) -> io::Result<bool> {
+    let mut some = false;
+    for name in PASSING {
+        match fs::remove_file(folder.join(name)) {
+            Ok(()) => some = true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(some)
+}
+
+/// What is written down about the VM of this folder.
+pub fn read(folder: &Path) -> Option<Record> {
+    fs::read(folder.join("vm.json")).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())
+}
+
+/// Deletes a kept VM with its disk.
+pub fn remove(folder: &Path, name: &str) -> Result<(), Error> {
+    let io = |what| {
+        let path = folder.to_owned();
+        move |cause| Error::Io { what, path, cause }
+    };
+    let _all = lock_root(folder.parent().unwrap_or(folder))?;
+    let lock = File::open(folder).map_err(io("open"))?;
+    if !take(&lock) {
+        return Err(Error::Running(name.to_owned()));
+    }
+    fs::remove_dir_all(folder).map_err(io("delete"))
+}
+
+/// Locks a folder, unless somebody holds it for longer than a look at it takes.
+fn take(folder: &File) -> bool {
+    (0..5).any(|attempt| {
+        std::thread::sleep(std::time::Duration::from_millis(10 * attempt));
+        flock(folder, FlockOperation::NonBlockingLockExclusive).is_ok()
+    })
+}
+
+/// Ends and deletes what killed launches have left, but for the disks of VMs that are kept; returns the names of their VMs.
 pub fn reconcile(root: &Path) -> Result<Vec<String>, Error> {
     let _all = lock_root(root)?;
     let io = |what, path: &Path| {
@@ -165,21 +241,27 @@ pub fn reconcile(root: &Path) -> Result<Vec<String>, Error> {
             continue;
         }
         end_processes_in(&path);
-        fs::remove_dir_all(&path).map_err(io("delete", &path))?;
+        if read(&path).is_some_and(|record| record.keep) {
+            if !tidy(&path).map_err(io("tidy", &path))? {
+                continue;
+            }
+        } else {
+            fs::remove_dir_all(&path).map_err(io("delete", &path))?;
+        }
         cleaned.extend(path.file_name().map(|name| name.to_string_lossy().into_owned()));
     }
     cleaned.sort();
     Ok(cleaned)
 }
 
-/// The running VMs, by name. One that is just being made is not listed.
+/// The VMs that run or are kept, by name. One that is just being made is not listed.
 pub fn list(root: &Path) -> Result<Vec<(PathBuf, Record)>, Error> {
     let _all = lock_root(root)?;
     let entries = fs::read_dir(root).map_err(|cause| Error::Io { what: "read", path: root.into(), cause })?;
     let mut running = Vec::new();
     for path in entries.flatten().map(|entry| entry.path()) {
-        let record = fs::read(path.join("vm.json")).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        running.extend(record.filter(|_| is_running(&path)).map(|record| (path, record)));
+        let record = read(&path).filter(|record| record.keep || is_running(&path));
+        running.extend(record.map(|record| (path, record)));
     }
     running.sort_by(|(_, a): &(PathBuf, Record), (_, b)| a.name.cmp(&b.name));
     Ok(running)

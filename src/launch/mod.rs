@@ -15,6 +15,7 @@ pub mod tool;
 mod vmm;
 
 pub use diagnosis::{Diagnosis, Layer, Symptoms, diagnose};
+pub use disk::Kind as DiskKind;
 pub use home::{Record, reconcile, root};
 pub use probe::Failure;
 pub use ready::{NotReady, Passed, Ready};
@@ -49,16 +50,22 @@ pub struct Options {
     pub append: String,
     /// Values of the parameters that the manifest declares.
     pub set: Vec<(String, String)>,
-    /// The host network.
-    pub network: Choice,
+    /// The host network; None: that of a kept VM, else user networking.
+    pub network: Option<Choice>,
     /// Ports to forward besides those of the probes, under user networking.
     pub publish: Vec<Publish>,
-    /// The NIC's address; by default one that follows from the VM's name and this host.
+    /// The NIC's address; by default that of a kept VM, else one that follows from the VM's name and this host.
     pub mac: Option<Mac>,
     /// The address that the guest is expected at.
     pub expect: Option<IpAddr>,
     /// Rules to let through, each with its reason.
     pub allow: BTreeMap<String, String>,
+    /// What the VM's disk is, unless it has one.
+    pub disk: DiskKind,
+    /// What the disk and its filesystem are grown to.
+    pub disk_size: Option<ByteSize>,
+    /// Keep the disk when the VM stops.
+    pub keep: bool,
     /// Memory.
     pub memory: ByteSize,
     /// Processors.
@@ -75,11 +82,14 @@ impl Options {
             name: None,
             append: String::new(),
             set: Vec::new(),
-            network: Choice::User,
+            network: None,
             publish: Vec::new(),
             mac: None,
             expect: None,
             allow: BTreeMap::new(),
+            disk: DiskKind::Copy,
+            disk_size: None,
+            keep: false,
             memory: ByteSize(1 << 30),
             cpus: 2,
             accelerator: None,
@@ -96,6 +106,9 @@ pub enum Error {
     /// The gate could not come to a verdict.
     #[error(transparent)]
     Gate(#[from] gate::Error),
+    /// There is no kept VM of the name.
+    #[error(transparent)]
+    Kept(RunningError),
     /// The host network cannot be had.
     #[error(transparent)]
     Host(#[from] host::Error),
@@ -103,13 +116,17 @@ pub enum Error {
     #[error(transparent)]
     Home(#[from] home::Error),
     /// The disk cannot be made.
-    #[error("cannot make the VM's disk {}{}", path.display(), room(cause))]
-    Disk {
-        /// The disk.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        cause: io::Error,
+    #[error(transparent)]
+    Disk(#[from] disk::Error),
+    /// A kept disk was made from another image.
+    #[error(
+        "the disk of {name} was made from another image than {} is now\nhelp: goldsmith rm {name}; or choose another `--name`", folder.display()
+    )]
+    OtherImage {
+        /// The VM.
+        name: String,
+        /// The image folder.
+        folder: PathBuf,
     },
     /// QEMU does not run.
     #[error(transparent)]
@@ -141,16 +158,7 @@ fn refusal(findings: &[Finding]) -> String {
     }
 }
 
-fn room(cause: &io::Error) -> &'static str {
-    match cause.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "\nhelp: the disk is full: set GOLDSMITH_STATE to a folder on a larger one"
-        }
-        _ => "",
-    }
-}
-
-/// A running VM. Dropped, it is ended and everything that was made for it is gone.
+/// A running VM. Dropped, it is ended and everything that was made for it is gone, but for a disk that is to be kept.
 #[derive(Debug)]
 pub struct Vm {
     // Dropped in this order: the process, its network, its folder.
@@ -170,6 +178,7 @@ struct Cleared<'o> {
     manifest: Manifest,
     accelerator: Accelerator,
     home: Home,
+    network: Choice,
     mac: Mac,
     attachment: Attachment,
     args: KernelArgs,
@@ -191,11 +200,16 @@ impl<'o> Cleared<'o> {
         let adds = accelerator.arguments();
         let args = gate::arguments(&manifest.boot, &options.set, &options.append, &adds).map_err(gate::Error::from)?;
         let home = Home::create(&vms, options.name.as_deref(), &manifest.name)?;
-        let mac = options.mac.unwrap_or_else(|| mac_of(home.path()));
+        let before = home.before();
+        if before.is_some_and(|before| before.digest != manifest.image.digest) {
+            return Err(Error::OtherImage { name: home.name().to_owned(), folder: options.folder.clone() });
+        }
+        let network = options.network.clone().or_else(|| before?.network.parse().ok()).unwrap_or_default();
+        let mac = options.mac.or_else(|| before?.mac.parse().ok()).unwrap_or_else(|| mac_of(home.path()));
         let ports = ports(&manifest, &options.publish);
         let attachment = timed::<_, Error>("network", observer, || {
             let nic = Nic { spec: &manifest.network.declared, mac, expect: options.expect, ports: &ports };
-            let attachment = Attachment::new(&options.network, nic)?;
+            let attachment = Attachment::new(&network, nic)?;
             Ok((attachment.facts().name.clone(), attachment))
         })?;
         let request = Request {
@@ -216,21 +230,23 @@ impl<'o> Cleared<'o> {
             let waived = finding.waived.as_ref().map(|reason| format!(" (allowed: {reason})")).unwrap_or_default();
             observer.event(Event::Warning(format!("{}: {}{waived}", finding.rule, finding.message)));
         }
-        Ok(Self { options, manifest, accelerator, home, mac, attachment, args: request.args, verdict })
+        Ok(Self { options, manifest, accelerator, home, network, mac, attachment, args: request.args, verdict })
     }
 
     /// Makes the disk and starts the VMM.
-    fn start(self, observer: &dyn Observer) -> Result<Vm, Error> {
+    fn start(mut self, observer: &dyn Observer) -> Result<Vm, Error> {
+        let Self { options, home, verdict, .. } = &mut self;
+        let disk = disk::make(&verdict.files.image, home.path(), options.disk, options.disk_size, observer)?;
+        if options.keep {
+            home.keep();
+        }
+        self.home.write(&self.record(None))?;
         let Self { options, home, verdict, .. } = &self;
-        let path = home.path().join(file::DISK);
-        timed::<_, Error>("disk", observer, || {
-            let made =
-                disk::make(&verdict.files.image, &path).map_err(|cause| Error::Disk { path: path.clone(), cause })?;
-            Ok((made.to_string(), ()))
-        })?;
         let machine = Machine {
             name: home.name(),
             folder: home.path(),
+            disk,
+            image: &verdict.files.image,
             kernel: &verdict.files.vmlinux,
             initrd: &verdict.files.initrd,
             args: &self.args,
@@ -261,10 +277,12 @@ impl<'o> Cleared<'o> {
         Record {
             name: self.home.name().to_owned(),
             image: std::path::absolute(&self.options.folder).unwrap_or_else(|_| self.options.folder.clone()),
+            digest: self.manifest.image.digest,
+            keep: self.options.keep || self.home.before().is_some(),
             supervisor: std::process::id(),
             vmm,
             machine: format!("qemu microvm, {}", word(self.accelerator)),
-            network: self.options.network.to_string(),
+            network: self.network.to_string(),
             mac: self.mac.to_string(),
             address: None,
             forwards: match &self.attachment {

@@ -1,10 +1,11 @@
-//! VMs that other processes run: finding, following and stopping them.
+//! VMs that other processes run, and kept ones: finding, following, stopping and deleting them.
 
 use super::home::{self, Record};
+use super::host;
 use super::vmm::file;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// How long a launch may take to end its VM and clean up before it is killed.
@@ -16,8 +17,11 @@ pub enum Error {
     /// The folder of VMs cannot be used.
     #[error(transparent)]
     Home(#[from] home::Error),
+    /// The managed networks cannot be listed.
+    #[error(transparent)]
+    Host(#[from] host::Error),
     /// There is no such VM.
-    #[error("no VM called {name} is running{}", others(running))]
+    #[error("there is no VM called {name}{}", others(running))]
     Missing {
         /// What was asked for.
         name: String,
@@ -36,10 +40,10 @@ pub enum Error {
 }
 
 fn others(running: &[String]) -> String {
-    if running.is_empty() { "; none is".to_owned() } else { format!("\nhelp: these are: {}", running.join(", ")) }
+    if running.is_empty() { "; there is none".to_owned() } else { format!("\nhelp: these are: {}", running.join(", ")) }
 }
 
-/// A VM that a launch runs.
+/// A VM that a launch runs, or has run and kept.
 #[derive(Debug, Clone)]
 pub struct Running {
     folder: PathBuf,
@@ -47,13 +51,15 @@ pub struct Running {
     pub record: Record,
 }
 
-/// All running VMs of this user, by name.
+/// All running and kept VMs of this user, by name. What killed launches have left is cleaned up first.
 pub fn list() -> Result<Vec<Running>, Error> {
-    let all = home::list(&home::root()?)?;
+    let root = home::root()?;
+    home::reconcile(&root)?;
+    let all = home::list(&root)?;
     Ok(all.into_iter().map(|(folder, record)| Running { folder, record }).collect())
 }
 
-/// The running VM of that name.
+/// The running or kept VM of that name.
 pub fn find(name: &str) -> Result<Running, Error> {
     let all = list()?;
     let names = || all.iter().map(|vm| vm.record.name.clone()).collect();
@@ -74,6 +80,23 @@ impl Running {
         self.folder.join(file::VMM)
     }
 
+    /// What its launch has written down by now.
+    pub fn refresh(&mut self) {
+        if let Some(record) = home::read(&self.folder) {
+            self.record = record;
+        }
+    }
+
+    /// The keys that its ssh server has shown.
+    pub fn known_hosts(&self) -> PathBuf {
+        self.folder.join("known_hosts")
+    }
+
+    /// Deletes a kept VM with its disk.
+    pub fn remove(&self) -> Result<(), Error> {
+        Ok(home::remove(&self.folder, &self.record.name)?)
+    }
+
     /// Whether it still runs.
     pub fn is_alive(&self) -> bool {
         home::is_running(&self.folder)
@@ -83,12 +106,24 @@ impl Running {
     /// with it.
     pub fn stop(&self) -> Result<(), Error> {
         self.signal(Signal::TERM)?;
-        if !gone(&self.folder, PATIENCE) {
+        if !self.ends() {
             self.signal(Signal::KILL)?;
-            gone_or_dead(self);
+            self.ends();
         }
         home::reconcile(&home::root()?)?;
         Ok(())
+    }
+
+    /// Whether its launch ends in time.
+    fn ends(&self) -> bool {
+        let started = Instant::now();
+        while self.is_alive() {
+            if started.elapsed() > PATIENCE {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        true
     }
 
     fn signal(&self, signal: Signal) -> Result<(), Error> {
@@ -98,23 +133,5 @@ impl Running {
             None | Some(Ok(()) | Err(Errno::SRCH)) => Ok(()),
             Some(Err(errno)) => Err(Error::Signal { name: self.record.name.clone(), cause: errno.into() }),
         }
-    }
-}
-
-fn gone(folder: &Path, patience: Duration) -> bool {
-    let started = Instant::now();
-    while folder.exists() {
-        if started.elapsed() > patience {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    true
-}
-
-fn gone_or_dead(vm: &Running) {
-    let started = Instant::now();
-    while vm.is_alive() && started.elapsed() < PATIENCE {
-        std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -5,6 +5,7 @@ mod qmp;
 
 pub use qemu::Qemu;
 
+use super::disk;
 use super::host::{Attachment, Mac};
 use crate::boot::KernelArgs;
 use crate::values::ByteSize;
@@ -18,6 +19,10 @@ pub struct Machine<'a> {
     pub name: &'a str,
     /// Its folder: the disk is in it, and logs and sockets are made in it.
     pub folder: &'a Path,
+    /// What the disk is.
+    pub disk: disk::Kind,
+    /// The golden image that the gate has checked: an overlay lies on it.
+    pub image: &'a File,
     /// The kernel that the gate has checked.
     pub kernel: &'a File,
     /// The initrd that the gate has checked.
@@ -40,6 +45,8 @@ pub struct Machine<'a> {
 pub mod file {
     /// The root disk.
     pub const DISK: &str = "disk.ext4";
+    /// The root disk, where it is an overlay on the golden image.
+    pub const OVERLAY: &str = "disk.qcow2";
     /// Everything the guest writes to its serial console.
     pub const CONSOLE: &str = "console.log";
     /// What the VMM itself writes.

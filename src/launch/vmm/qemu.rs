@@ -4,7 +4,7 @@
 //! command line, so the guest's arguments are exactly those the gate has seen. `reboot=k` needs the keyboard controller.
 
 use super::qmp::Qmp;
-use super::{Accelerator, Machine, file};
+use super::{Accelerator, Machine, disk, file};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use serde_json::json;
@@ -158,6 +158,23 @@ fn arguments<'a>(machine: &'a Machine, inherited: &mut Vec<BorrowedFd<'a>>) -> i
     };
     let kernel = inherit(machine.kernel.as_fd())?;
     let initrd = inherit(machine.initrd.as_fd())?;
+    let disk = match machine.disk {
+        disk::Kind::Copy => {
+            vec![format!("driver=raw,node-name=root,discard=unmap,file.driver=file,file.filename={}", file::DISK)]
+        }
+        disk::Kind::Overlay => {
+            let golden = inherit(machine.image.as_fd())?;
+            vec![
+                format!(
+                    "driver=raw,node-name=golden,read-only=on,file.driver=file,file.filename=/proc/self/fd/{golden},file.read-only=on"
+                ),
+                format!(
+                    "driver=qcow2,node-name=root,discard=unmap,backing=golden,file.driver=file,file.filename={}",
+                    file::OVERLAY
+                ),
+            ]
+        }
+    };
     let netdev = machine.attachment.netdev("n0", &mut inherit)?;
     let (accelerator, processor) = match machine.accelerator {
         Accelerator::Kvm => ("kvm", "host"),
@@ -174,7 +191,9 @@ fn arguments<'a>(machine: &'a Machine, inherited: &mut Vec<BorrowedFd<'a>>) -> i
     add("-kernel", format!("/proc/self/fd/{kernel}"));
     add("-initrd", format!("/proc/self/fd/{initrd}"));
     add("-append", machine.args.to_string());
-    add("-drive", format!("id=root,file={},format=raw,if=none,discard=unmap,cache=writeback", file::DISK));
+    for node in disk {
+        add("-blockdev", node);
+    }
     add("-device", "virtio-blk-device,drive=root".to_owned());
     add("-netdev", netdev);
     add("-device", format!("virtio-net-device,netdev=n0,mac={}", machine.mac));
