@@ -198,14 +198,15 @@ fn detach() -> io::Result<ExitCode> {
 
 /// Lets the terminal and the process that was asked go on without this one.
 fn leave() -> io::Result<()> {
+    // Before anybody is told: the parent's end must mean nothing from then on.
+    set_parent_process_death_signal(None)?;
+    // It fails for the leader of a process group, which needs no group of its own.
+    let _ = rustix::process::setsid();
     io::stdout().write_all(&[READY])?;
     io::stdout().flush()?;
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)?;
-    set_parent_process_death_signal(None)?;
-    // It fails for the leader of a process group, which needs no group of its own.
-    let _ = rustix::process::setsid();
     Ok(())
 }
 

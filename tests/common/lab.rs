@@ -14,22 +14,28 @@ pub struct Lab {
     folder: tempfile::TempDir,
 }
 
-/// Whether a DHCP server runs on the bridge.
+/// What is on the bridge.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Dhcp {
     /// dnsmasq leases 192.168.100.50 to .200.
     Served,
     /// Nobody answers.
     None,
+    /// There is not even a bridge.
+    Bare,
 }
 
 const SETUP: &str = r#"
 set -e
 mount -t sysfs none /sys
+# Networks that goldsmith makes are written down here.
+mount -t tmpfs none /run
 ip link set lo up
+if [ "$1" != bare ]; then
 ip link add br0 type bridge
 ip addr add 192.168.100.1/24 dev br0
 ip link set br0 up
+fi
 if [ "$1" = served ]; then
     dnsmasq --no-daemon --user=root --interface=br0 --bind-interfaces --except-interface=lo --port=0 --conf-file=/dev/null \
         --dhcp-range=192.168.100.50,192.168.100.200,1h --dhcp-leasefile="$2/leases" --log-dhcp 2>"$2/dnsmasq.log" &
@@ -58,7 +64,11 @@ impl Lab {
         }
         let mut keeper = unshare
             .args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", "-c", SETUP, "lab"])
-            .arg(if dhcp == Dhcp::Served { "served" } else { "none" })
+            .arg(match dhcp {
+                Dhcp::Served => "served",
+                Dhcp::None => "none",
+                Dhcp::Bare => "bare",
+            })
             .arg(folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
