@@ -40,10 +40,9 @@ fn stop(args: &Args) -> Result<(), launch::RunningError> {
     for vm in wanted {
         vm.stop()?;
         let name = &vm.record.name;
-        match vm.record.keep {
-            true => anstream::println!("{name} stopped; `goldsmith launch --name {name}` boots it again"),
-            false => anstream::println!("{name} stopped"),
-        }
+        let again =
+            if vm.record.keep { format!("; `goldsmith launch --name {name}` boots it again") } else { String::new() };
+        anstream::println!("{name} stopped{again}");
     }
     Ok(())
 }
