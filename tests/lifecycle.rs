@@ -33,15 +33,15 @@ impl State {
         serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()["vms"][0].clone()
     }
 
-    #[track_caller]
-    fn fails(&self, command: &mut Command, words: &str) {
-        let output = command.output().unwrap();
-        assert!(!output.status.success() && text(&output).contains(words), "{words}: {}", text(&output));
-    }
-
     fn is_empty(&self) -> bool {
         fs::read_dir(self.0.path().join("vms")).unwrap().next().is_none()
     }
+}
+
+#[track_caller]
+fn fails(command: &mut Command, words: &str) {
+    let output = command.output().unwrap();
+    assert!(!output.status.success() && text(&output).contains(words), "{words}: {}", text(&output));
 }
 
 fn text(output: &Output) -> String {
@@ -88,11 +88,11 @@ fn what_was_written_on_a_kept_overlay_is_there_again() {
     let output = run(&["echo kept >/root/note && sync && uname -n"]);
     assert!(output.status.success(), "{}", text(&output));
     assert_eq!(run(&["exit 7"]).status.code(), Some(7));
-    state.fails(&mut state.verb("rm box"), "box is running");
+    fails(&mut state.verb("rm box"), "box is running");
     succeed(&mut state.verb("stop box"));
     assert_eq!(state.vm()["state"], "stopped");
-    state.fails(&mut state.verb("ssh box"), "does not run");
-    state.fails(&mut state.verb("wait box"), "does not run");
+    fails(&mut state.verb("ssh box"), "does not run");
+    fails(&mut state.verb("wait box"), "does not run");
 
     succeed(&mut state.launch("--name box --detach"));
     let output = run(&["cat /root/note"]);
@@ -118,19 +118,19 @@ fn a_kept_disk_survives_kill_and_boots_only_on_its_own_image() {
     let home = state.0.path().join("vms/big");
     let output = succeed(Command::new("dumpe2fs").arg("-h").arg(home.join("disk.ext4")));
     assert!(text(&output).contains("Block count:              786432"), "{}", text(&output));
-    state.fails(&mut state.launch("--name big --disk-size 1G"), "disks do not shrink");
+    fails(&mut state.launch("--name big --disk-size 1G"), "disks do not shrink");
 
     // The image is another one now.
     let record = fs::read_to_string(home.join("vm.json")).unwrap();
     let digest = vm["digest"].as_str().unwrap();
     fs::write(home.join("vm.json"), record.replace(digest, &"0".repeat(digest.len()))).unwrap();
-    state.fails(&mut state.launch("--name big"), "goldsmith rm big");
+    fails(&mut state.launch("--name big"), "goldsmith rm big");
     assert!(home.join("disk.ext4").exists());
     fs::write(home.join("vm.json"), record).unwrap();
 
     succeed(&mut state.launch("--name big --stop-after-ready"));
     succeed(&mut state.verb("rm big"));
     assert!(state.is_empty());
-    state.fails(&mut state.launch("--name big"), "there is no VM called big");
+    fails(&mut state.launch("--name big"), "there is no VM called big");
     succeed(goldsmith().arg("verify").arg(&folder));
 }
