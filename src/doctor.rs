@@ -2,6 +2,7 @@
 //! Uses `launch`, `sandbox`, `store`.
 
 use crate::launch::qemu::{self, PROGRAM as QEMU};
+use crate::launch::{firecracker, program};
 use crate::sandbox::{self, Way};
 use crate::store::Store;
 use crate::values::ByteSize;
@@ -47,7 +48,7 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 pub fn examine() -> Vec<Check> {
     let mut checks = vec![sandbox(), keyring()];
     checks.extend(cache());
-    checks.extend([qemu(), kvm(), tun(), dnsmasq(), uid_helper()]);
+    checks.extend([qemu(), kvm(), firecracker(), tun(), dnsmasq(), uid_helper()]);
     checks
 }
 
@@ -158,6 +159,18 @@ fn kvm() -> Check {
     }
 }
 
+/// Nobody must have it: QEMU does all that it does, more slowly.
+fn firecracker() -> Check {
+    match firecracker::Program::find() {
+        Ok(program) => check("firecracker", Verdict::Ok, program.path.display().to_string(), None),
+        Err(error) => {
+            let text = error.to_string();
+            let found = text.split("\nhelp: ").next().unwrap_or_default();
+            check("firecracker", Verdict::Ok, format!("{found}; QEMU is used"), None)
+        }
+    }
+}
+
 fn tun() -> Check {
     match fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun") {
         Ok(_) => check("tap", Verdict::Ok, "/dev/net/tun", None),
@@ -177,8 +190,7 @@ fn uid_helper() -> Check {
 }
 
 fn tool(name: &'static str, program: &str, purpose: &str, help: &str) -> Check {
-    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
-    match path.split(':').map(|folder| Path::new(folder).join(program)).find(|path| path.exists()) {
+    match program::find(program) {
         Some(path) => check(name, Verdict::Ok, path.display().to_string(), None),
         None => check(name, Verdict::Warn, format!("not installed; {purpose}"), Some(help)),
     }

@@ -15,6 +15,7 @@ pub mod logs;
 pub mod man;
 pub mod ps;
 pub mod schema;
+pub mod screenshot;
 pub mod stop;
 pub mod terminal;
 pub mod verify;
@@ -48,10 +49,11 @@ enum Verb {
     Lock(lock::Args),
     Build(build::Args),
     Verify(Box<verify::Args>),
-    Launch(launch::Args),
+    Launch(Box<launch::Args>),
     Ps(ps::Args),
     Logs(logs::Args),
     Stop(stop::Args),
+    Screenshot(screenshot::Args),
     Inspect(inspect::Args),
     Diff(diff::Args),
     Explain(explain::Args),
@@ -69,10 +71,11 @@ pub fn main() -> ExitCode {
         Verb::Lock(args) => lock::run(args),
         Verb::Build(args) => build::run(args),
         Verb::Verify(args) => verify::run(*args),
-        Verb::Launch(args) => launch::run(args),
+        Verb::Launch(args) => launch::run(*args),
         Verb::Ps(args) => ps::run(args),
         Verb::Logs(args) => logs::run(args),
         Verb::Stop(args) => stop::run(args),
+        Verb::Screenshot(args) => screenshot::run(args),
         Verb::Inspect(args) => inspect::run(args),
         Verb::Diff(args) => diff::run(args),
         Verb::Explain(args) => explain::run(args),

@@ -2,8 +2,10 @@
 //!
 //! `$GOLDSMITH_STATE`, else `$XDG_STATE_HOME/goldsmith`, else `~/.local/state/goldsmith`; in it `vms/NAME/`. The lock
 //! (`flock` on the folder) ends with its holder, so a folder without one belonged to a launch that was killed: the next
-//! launch ends what is left of that VM and deletes the folder.
+//! launch ends what is left of that VM, removes what its record names outside of the folder, and deletes the folder.
 
+use super::host::Trace;
+use super::vmm::firecracker::jail;
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
@@ -50,9 +52,9 @@ pub struct Record {
     pub image: PathBuf,
     /// The process that runs the VM.
     pub supervisor: u32,
-    /// The VMM's process.
+    /// The VMM's process, once it runs.
     pub vmm: Option<u32>,
-    /// `qemu microvm, emulation`.
+    /// `QEMU microvm, emulation`.
     pub machine: String,
     /// `user`, `bridge=br0`.
     pub network: String,
@@ -68,6 +70,12 @@ pub struct Record {
     pub allowed: BTreeMap<String, String>,
     /// Whether every probe has passed.
     pub ready: bool,
+    /// The tap, where it does not go with the process that holds it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tap: Option<Trace>,
+    /// The jail's control group.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cgroup: Option<PathBuf>,
 }
 
 /// The folder of one running VM. Dropped, it is deleted.
@@ -165,6 +173,11 @@ pub fn reconcile(root: &Path) -> Result<Vec<String>, Error> {
             continue;
         }
         end_processes_in(&path);
+        if let Some(record) = record_in(&path) {
+            // What cannot be removed holds up nobody else's launch.
+            let _ = record.tap.map(|tap| tap.remove());
+            let _ = record.cgroup.map(|cgroup| jail::remove(&cgroup));
+        }
         fs::remove_dir_all(&path).map_err(io("delete", &path))?;
         cleaned.extend(path.file_name().map(|name| name.to_string_lossy().into_owned()));
     }
@@ -178,11 +191,15 @@ pub fn list(root: &Path) -> Result<Vec<(PathBuf, Record)>, Error> {
     let entries = fs::read_dir(root).map_err(|cause| Error::Io { what: "read", path: root.into(), cause })?;
     let mut running = Vec::new();
     for path in entries.flatten().map(|entry| entry.path()) {
-        let record = fs::read(path.join("vm.json")).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        running.extend(record.filter(|_| is_running(&path)).map(|record| (path, record)));
+        let record = record_in(&path).filter(|_| is_running(&path));
+        running.extend(record.map(|record| (path, record)));
     }
     running.sort_by(|(_, a): &(PathBuf, Record), (_, b)| a.name.cmp(&b.name));
     Ok(running)
+}
+
+fn record_in(folder: &Path) -> Option<Record> {
+    serde_json::from_slice(&fs::read(folder.join("vm.json")).ok()?).ok()
 }
 
 /// Whether a launch holds the folder.

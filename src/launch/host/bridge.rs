@@ -1,14 +1,14 @@
 //! An existing bridge: a tap on it for the VM, and what can be learned about it before the VM starts.
 
 use super::frame::{self, Dhcp, Said};
-use super::link::{self, Tap};
+use super::link;
+use super::tap::Tap;
 use super::{Error, Mac};
 use crate::network::{self, Cidr, DhcpServer, HostFacts, NetworkMode, NetworkSpec};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::{Duration, Instant};
 
 /// How long a server that pings an address before it offers it may take (dnsmasq waits 3 s), even when it hears only the
@@ -25,7 +25,7 @@ pub struct Bridge {
     pub(super) facts: HostFacts,
     /// The guest's declared address.
     pub(super) fixed: Option<Ipv4Addr>,
-    tap: Tap,
+    pub(super) tap: Tap,
 }
 
 impl Bridge {
@@ -64,10 +64,6 @@ impl Bridge {
             },
         };
         Ok(Self { facts, fixed, tap })
-    }
-
-    pub(super) fn tap(&self) -> BorrowedFd<'_> {
-        self.tap.fd().as_fd()
     }
 }
 
