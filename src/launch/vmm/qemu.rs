@@ -83,9 +83,10 @@ fn arguments(machine: &Machine, kernel: &str, initrd: &str, netdev: String) -> V
         Accelerator::Kvm => ("kvm", "host"),
         Accelerator::Emulation => ("tcg,thread=multi", "max"),
     };
-    let (model, bus) = match machine.model {
-        Model::Q35 => ("q35", "pci"),
-        _ => ("microvm,acpi=on,pit=on,pic=on,rtc=on,isa-serial=on,x-option-roms=off", "device"),
+    // A NIC on PCI would bring a boot ROM that nobody boots from.
+    let (model, bus, no_rom) = match machine.model {
+        Model::Q35 => ("q35", "pci", ",romfile="),
+        _ => ("microvm,acpi=on,pit=on,pic=on,rtc=on,isa-serial=on,x-option-roms=off", "device", ""),
     };
     let mut disk = format!("id=root,file={},format=raw,if=none,discard=unmap,cache=writeback", file::DISK);
     if let Some(limit) = machine.limits.disk {
@@ -105,7 +106,7 @@ fn arguments(machine: &Machine, kernel: &str, initrd: &str, netdev: String) -> V
     add("-drive", disk);
     add("-device", format!("virtio-blk-{bus},drive=root"));
     add("-netdev", netdev);
-    add("-device", format!("virtio-net-{bus},netdev=n0,mac={}", machine.mac));
+    add("-device", format!("virtio-net-{bus},netdev=n0,mac={}{no_rom}", machine.mac));
     if machine.attachment.tap().is_none() {
         add("-object", format!("filter-dump,id={CAPTURE},netdev=n0,file={},maxlen=1600", file::CAPTURE));
     }
