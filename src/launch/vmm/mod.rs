@@ -1,7 +1,7 @@
 //! Virtual machine monitors: what a machine is, and the drivers that start one.
 //!
 //! In: a [`Machine`] that the gate has cleared. Out: a running [`Vmm`], or its configuration as a document. A driver is a
-//! file: `qemu` (with `qmp`), `firecracker` (with `api`, `config`, `jail`).
+//! file: `qemu` (with `qmp`), `firecracker` (with `api`, `setup`, `jail`).
 
 pub mod firecracker;
 mod log;

@@ -94,8 +94,8 @@ impl Model {
 /// `kernel/reboot.c` (`reboot_setup`), kernel-parameters.txt.
 fn reboot(args: &KernelArgs) -> Option<char> {
     let values = args.iter().filter(|arg| arg.key() == "reboot").filter_map(|arg| arg.value());
-    let letters = values.flat_map(|value| value.split(',')).filter_map(|word| word.chars().next());
-    letters.filter(|letter| "baktep".contains(*letter)).last()
+    let mut letters = values.flat_map(|value| value.split(',')).filter_map(|word| word.chars().next());
+    letters.rfind(|letter| "baktep".contains(*letter))
 }
 
 /// The host processor's frequency. Source: proc(5), `/proc/cpuinfo`; any plausible value will do.

@@ -66,7 +66,7 @@ fn base(machine: &Machine) -> PathBuf {
 pub fn furnish(machine: &Machine, root: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(root)?;
     let user = user(machine.folder);
-    for name in [file::DISK, file::VMM, super::config::name::METRICS] {
+    for name in [file::DISK, file::VMM, super::setup::name::METRICS] {
         // Links, not copies: the machine's folder keeps what is read from outside.
         fs::hard_link(machine.folder.join(name), root.join(name))?;
         chown(root.join(name), Some(user), Some(user))?;

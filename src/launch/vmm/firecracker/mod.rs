@@ -3,8 +3,8 @@
 //! Source: Firecracker `docs/getting-started.md`, `docs/api_requests/actions.md`, `docs/device-api.md`.
 
 mod api;
-mod config;
 pub mod jail;
+mod setup;
 
 pub use jail::Jail;
 
@@ -12,8 +12,8 @@ use super::process::{Command, Process};
 use super::{Checked, Error, Machine, file, program};
 use crate::launch::disk;
 use api::Api;
-use config::{Config, name};
 use serde_json::{Value, json};
+use setup::{Setup, name};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::chown;
@@ -94,12 +94,12 @@ impl Firecracker {
             place(file, &root.join(name), owner(machine.jail, machine.folder))
                 .map_err(io("give Firecracker its kernel and initrd"))?;
         }
-        let config = Config::new(machine, name::KERNEL.to_owned(), name::INITRD.to_owned())?;
+        let setup = Setup::new(machine, name::KERNEL.to_owned(), name::INITRD.to_owned())?;
         let process = Process::start(command)?;
         let api = Api::new(&root);
         process.answer(|| api.get("/version"))?;
         let start = ("/actions".to_owned(), json!({ "action_type": "InstanceStart" }));
-        for (path, body) in config.requests().into_iter().chain([start]) {
+        for (path, body) in setup.requests().into_iter().chain([start]) {
             if let Err(cause) = api.put(&path, &body) {
                 process.alive()?;
                 return Err(Error::Io { what: format!("tell Firecracker about {path}"), cause });
@@ -139,7 +139,7 @@ fn place(file: &Checked, to: &Path, owner: u32) -> io::Result<()> {
 /// The machine as `--config-file` reads it. The disk is a copy of the image that a launch makes.
 pub fn describe(machine: &Machine) -> Result<Value, Error> {
     let [kernel, initrd] = [machine.kernel, machine.initrd].map(|file| file.path.display().to_string());
-    Ok(json!(Config::new(machine, kernel, initrd)?))
+    Ok(json!(Setup::new(machine, kernel, initrd)?))
 }
 
 #[cfg(test)]

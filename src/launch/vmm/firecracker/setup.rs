@@ -27,9 +27,9 @@ const CID: u32 = 3;
 /// A machine.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Config {
+pub struct Setup {
     boot_source: BootSource,
-    drives: [Drive; 1],
+    drives: [Disk; 1],
     entropy: Entropy,
     logger: Logger,
     machine_config: MachineConfig,
@@ -47,7 +47,7 @@ struct BootSource {
 
 /// The root disk. It is not called the root device: then Firecracker would append a `root=` of its own.
 #[derive(Debug, Serialize)]
-struct Drive {
+struct Disk {
     drive_id: &'static str,
     is_root_device: bool,
     is_read_only: bool,
@@ -110,7 +110,7 @@ struct Vsock {
 /// A request: its path and its body.
 pub type Request = (String, Value);
 
-impl Config {
+impl Setup {
     /// The configuration of a machine whose kernel and initrd Firecracker will find at these paths.
     pub fn new(machine: &Machine, kernel: String, initrd: String) -> Result<Self, Error> {
         let tap = machine.attachment.tap().ok_or(Error::NoTap)?;
@@ -123,7 +123,7 @@ impl Config {
                 initrd_path: initrd,
                 boot_args: machine.args.to_string(),
             },
-            drives: [Drive {
+            drives: [Disk {
                 drive_id: "root",
                 is_root_device: false,
                 is_read_only: false,
