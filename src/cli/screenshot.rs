@@ -7,8 +7,8 @@ use std::process::ExitCode;
 
 /// Take a picture of a running VM's display
 ///
-/// The display of the machine, as a screen on it would show it: a text console, a boot that hangs, a panic. VMs that were
-/// launched with `--machine q35` have one. The desktop image's desktop is not there but on its web page.
+/// The display of the machine, as a screen on it would show it. VMs that were launched with `--machine q35` have one; the
+/// guest's kernel writes to it where `console=tty0` is among its arguments. The desktop image's desktop is on its web page.
 ///
 /// Example: goldsmith screenshot minimal-1 screen.png
 #[derive(clap::Args)]
