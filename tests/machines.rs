@@ -85,8 +85,11 @@ fn what_does_not_go_together_is_said_before_anything_is_started() {
     fails(&["--vmm", "firecracker", "--machine", "q35"], 1, "leave one of the two out");
     fails(&["--vmm", "firecracker", "--network", "bridge=b", "--accel", "emulation"], 1, "`--vmm qemu`");
     fails(&["--vmm", "firecracker", "--network", "bridge=b", "--memory", "1000K"], 1, "`--memory 512M`");
-    fails(&["--jail"], 1, "`--vmm firecracker");
-    fails(&["--limit-net", "5M"], 1, "leave `--limit-net` out");
+    fails(&["--vmm", "qemu", "--jail"], 1, "`--vmm firecracker");
+    fails(&["--machine", "q35", "--limit-net", "5M"], 1, "leave `--limit-net` out");
+    // Only Firecracker can do these, so it is meant.
+    fails(&["--jail"], 1, "Firecracker has no user networking");
+    fails(&["--limit-net", "5M"], 1, "Firecracker has no user networking");
     fails(&["--limit-disk", "0"], 2, "nothing would ever be read");
     fails(&["--jail", "--cgroup", "memory"], 2, "memory.max=2G");
 }

@@ -31,11 +31,12 @@ pub fn choose(options: &Options, runs: bool, observer: &dyn Observer) -> Result<
     Ok((model, accelerator))
 }
 
-/// Whether Firecracker would be taken where nobody has said what to take.
+/// Whether Firecracker is taken where nobody has said what to take: for what only it can do, or because it can be had.
 fn prefers_firecracker(options: &Options) -> bool {
+    let only = options.jail.is_some() || options.limits.net.is_some();
     let wanted = options.network != Choice::User && options.accelerator != Some(Accelerator::Emulation);
     // KVM is tried by QEMU, which says more than a device file; without QEMU there is no other choice anyhow.
-    wanted && Program::find().is_ok() && (program::find(qemu::PROGRAM).is_none() || qemu::kvm().is_ok())
+    only || wanted && Program::find().is_ok() && (program::find(qemu::PROGRAM).is_none() || qemu::kvm().is_ok())
 }
 
 fn fits(model: Model, options: &Options) -> Result<(), Error> {

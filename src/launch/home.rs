@@ -176,7 +176,7 @@ pub fn reconcile(root: &Path) -> Result<Vec<String>, Error> {
         if let Some(record) = record_in(&path) {
             // What cannot be removed holds up nobody else's launch.
             let _ = record.tap.map(|tap| tap.remove());
-            let _ = record.cgroup.map(|cgroup| jail::remove(&cgroup));
+            drop(record.cgroup.map(jail::Group));
         }
         fs::remove_dir_all(&path).map_err(io("delete", &path))?;
         cleaned.extend(path.file_name().map(|name| name.to_string_lossy().into_owned()));

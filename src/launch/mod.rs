@@ -166,8 +166,9 @@ fn room(cause: &io::Error) -> &'static str {
 /// A running VM. Dropped, it is ended and everything that was made for it is gone.
 #[derive(Debug)]
 pub struct Vm {
-    // Dropped in this order: the process, its network, its folder.
+    // Dropped in this order: the process, its control group, its network, its folder.
     vmm: Vmm,
+    _cgroup: Option<firecracker::jail::Group>,
     attachment: Attachment,
     home: Home,
     watch: Option<Watch>,
@@ -252,8 +253,10 @@ impl<'o> Cleared<'o> {
         let watch = self.attachment.watch(&self.home.path().join(file::CAPTURE), self.mac);
         let watch = watch.map_err(io("follow the NIC's traffic"))?;
         let mut record = self.record();
+        let mut cgroup = None;
         if self.model == Model::Firecracker {
             self.hand_over(&mut record)?;
+            cgroup = record.cgroup.clone().map(firecracker::jail::Group);
         }
         let started = Instant::now();
         let vmm = timed::<_, Error>("start", observer, || {
@@ -265,7 +268,7 @@ impl<'o> Cleared<'o> {
         record.vmm = vmm.pid();
         self.home.write(&record)?;
         let Self { manifest, attachment, home, mac, .. } = self;
-        Ok(Vm { vmm, attachment, home, watch: Some(watch), manifest, record, mac, started })
+        Ok(Vm { vmm, _cgroup: cgroup, attachment, home, watch: Some(watch), manifest, record, mac, started })
     }
 
     /// Lets Firecracker have the tap, once the record says what would be left if this process died.
@@ -323,14 +326,6 @@ impl<'o> Cleared<'o> {
             ready: false,
             tap: None,
             cgroup: None,
-        }
-    }
-}
-
-impl Drop for Vm {
-    fn drop(&mut self) {
-        if let Some(cgroup) = &self.record.cgroup {
-            let _ = firecracker::jail::remove(cgroup);
         }
     }
 }

@@ -223,7 +223,7 @@ fn a_jailed_machine_has_a_user_of_its_own_and_ends_with_its_launch() {
     let root = stage.vm().join("jail/firecracker/vm-1/root");
     let launched = || {
         let mut command = stage.launch();
-        command.arg("--jail");
+        command.args(["--jail", "--cgroup", "memory.max=2G"]);
         running(command)
     };
     let mut launch = launched();
@@ -237,6 +237,7 @@ fn a_jailed_machine_has_a_user_of_its_own_and_ends_with_its_launch() {
         assert_eq!(fs::metadata(root.join(name)).unwrap().uid(), user, "{name}");
     }
     assert_eq!(Stage::asked(&root).len(), 9);
+    assert_eq!(fs::read_to_string(root.join("groups")).unwrap(), " 2 goldsmith memory.max=2G\n");
     succeed(stage.goldsmith().args(["stop", "vm_1", "--timeout", "2m"]));
     let output = launch.wait_with_output().unwrap();
     assert!(text(&output).contains("vm_1 has shut down"), "{}", text(&output));

@@ -46,6 +46,7 @@ while [ "$1" != -- ]; do
     --uid) uid=$2 ;;
     --gid) gid=$2 ;;
     --chroot-base-dir) base=$2 ;;
+    --cgroup-version | --parent-cgroup | --cgroup) groups="${groups:-} $2" ;;
     *) echo "jailer: $1 is not known" >&2; exit 1 ;;
     esac
     shift 2
@@ -54,6 +55,7 @@ shift
 root=$base/$(basename "$exec")/$id/root
 cp "$exec" "$(dirname "$exec")/stand-in" "$root"
 mkdir -p "$root/dev/net"
+echo "$groups" >"$root/groups"
 mknod "$root/dev/net/tun" c 10 200
 chown "$uid:$gid" "$root" "$root/dev/net/tun"
 cd "$root"

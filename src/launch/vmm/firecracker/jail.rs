@@ -36,20 +36,19 @@ pub fn cgroup(jail: &Jail, name: &str) -> Option<PathBuf> {
     (!jail.cgroups.is_empty()).then(|| Path::new("/sys/fs/cgroup").join(PARENT).join(id(name)))
 }
 
-/// Removes a dead machine's control group once its last process is gone.
-pub fn remove(cgroup: &Path) -> io::Result<()> {
-    let started = Instant::now();
-    loop {
-        match fs::remove_dir(cgroup) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
-            Err(error) if started.elapsed() > PATIENCE => return Err(error),
-            Err(_) => std::thread::sleep(Duration::from_millis(10)),
-            Ok(()) => break,
+/// A machine's control group. Dropped, it is removed, as soon as the last process in it is gone.
+#[derive(Debug)]
+pub struct Group(pub PathBuf);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let started = Instant::now();
+        while fs::remove_dir(&self.0).is_err() && self.0.exists() && started.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(10));
         }
+        // The group above goes with the last one in it.
+        let _ = self.0.parent().map(fs::remove_dir);
     }
-    // The group above goes with the last one in it.
-    let _ = cgroup.parent().map(fs::remove_dir);
-    Ok(())
 }
 
 /// Where the jailer makes the jail's root folder.
@@ -101,4 +100,29 @@ pub fn command<'a>(machine: &Machine<'a>, jail: &Jail, program: &Program) -> Res
         output: Some(machine.folder.join(file::CONSOLE)),
         inherited: Vec::new(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_group_takes_the_one_above_along() {
+        let folder = tempfile::tempdir().unwrap();
+        let parent = folder.path().join(PARENT);
+        let [first, second] = ["a", "b"].map(|name| parent.join(name));
+        fs::create_dir_all(&first).unwrap();
+        fs::create_dir_all(&second).unwrap();
+        drop(Group(first.clone()));
+        assert!(!first.exists() && second.exists());
+        drop((Group(first), Group(second)));
+        assert!(!parent.exists() && folder.path().exists());
+    }
+
+    #[test]
+    fn every_folder_has_a_user_of_the_range() {
+        let [a, b] = ["/v/a", "/v/b"].map(|folder| user(Path::new(folder)));
+        assert_ne!(a, b);
+        assert!([a, b].iter().all(|user| (1_879_048_192..=2_147_352_575).contains(user)));
+    }
 }
