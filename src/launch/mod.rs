@@ -285,8 +285,8 @@ impl<'o> Cleared<'o> {
     /// Calls a function with the machine that this is.
     fn with_machine<T>(&self, call: impl FnOnce(&Machine) -> Result<T, vmm::Error>) -> Result<T, Error> {
         let Self { options, manifest, home, verdict, .. } = self;
-        let checked =
-            |file, recorded: &crate::manifest::File| Checked { file, path: options.folder.join(&recorded.file) };
+        let folder = self.folder();
+        let checked = |file, recorded: &crate::manifest::File| Checked { file, path: folder.join(&recorded.file) };
         let machine = Machine {
             name: home.name(),
             folder: home.path(),
@@ -305,12 +305,17 @@ impl<'o> Cleared<'o> {
         Ok(call(&machine)?)
     }
 
+    /// The image folder, whatever folder one works in.
+    fn folder(&self) -> PathBuf {
+        std::path::absolute(&self.options.folder).unwrap_or_else(|_| self.options.folder.clone())
+    }
+
     fn record(&self) -> Record {
         let findings = &self.verdict.findings;
         let allowed = findings.iter().filter_map(|finding| Some((finding.rule.to_owned(), finding.waived.clone()?)));
         Record {
             name: self.home.name().to_owned(),
-            image: std::path::absolute(&self.options.folder).unwrap_or_else(|_| self.options.folder.clone()),
+            image: self.folder(),
             supervisor: std::process::id(),
             vmm: None,
             machine: format!("{}, {}", self.model, self.accelerator),

@@ -167,8 +167,11 @@ impl Vm {
     ) -> NotReady {
         let console = tail(&self.console(), LINES);
         let said = self.watch.as_ref().map(Watch::seen).unwrap_or_default();
+        // A VMM that does not answer has nothing to say.
+        let halted = self.vmm.halted().ok().flatten();
         let diagnosis = diagnose(&Symptoms {
             ended: if let End::Vmm(status) = end { Some(status) } else { None },
+            halted: halted.as_deref(),
             console: &console,
             said,
             guest: Some(self.mac),

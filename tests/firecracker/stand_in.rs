@@ -158,6 +158,11 @@ impl Player {
         if (method, path) == ("GET", "/version") {
             return Ok(json!({ "firecracker_version": "1" }));
         }
+        if (method, path) == ("GET", "/") {
+            return Ok(
+                json!({ "app_name": "Firecracker", "state": if self.started { "Running" } else { "Not started" } }),
+            );
+        }
         let body: Value = serde_json::from_slice(body).map_err(|error| error.to_string())?;
         writeln!(self.asked, "{}", json!([path, body])).unwrap();
         self.schema.request(method, path, &body)?;

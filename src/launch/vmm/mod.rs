@@ -182,6 +182,14 @@ impl Vmm {
         self.process().pid()
     }
 
+    /// What the VMM says of a machine that does not run although its process does: `paused`, `internal-error`.
+    pub fn halted(&self) -> io::Result<Option<String>> {
+        match self {
+            Self::Qemu(qemu) => qemu.halted(),
+            Self::Firecracker(firecracker) => firecracker.halted(),
+        }
+    }
+
     /// Asks the guest to shut down. A guest that does ends the VMM.
     pub fn press_stop(&self) -> io::Result<()> {
         match self {

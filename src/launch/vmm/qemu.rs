@@ -48,6 +48,13 @@ impl Qemu {
         Ok(Self { process, folder: machine.folder.to_owned() })
     }
 
+    /// The machine's state unless it runs. Source: QEMU `qapi/run-state.json`.
+    pub fn halted(&self) -> io::Result<Option<String>> {
+        let answer = Qmp::connect(&self.folder)?.execute("query-status", json!({}))?;
+        let state = answer.get("status").and_then(Value::as_str).unwrap_or_default();
+        Ok((answer.get("running") == Some(&json!(false))).then(|| state.to_owned()))
+    }
+
     /// Presses Ctrl-Alt-Del, which systemd obeys in every image, and the power button, which some guests obey.
     pub fn press_stop(&self) -> io::Result<()> {
         let keys = ["ctrl", "alt", "delete"].map(|key| json!({ "type": "qcode", "data": key }));

@@ -108,6 +108,13 @@ impl Firecracker {
         Ok(Self { process, api })
     }
 
+    /// The machine's state unless it runs.
+    pub fn halted(&self) -> io::Result<Option<String>> {
+        let answer = self.api.get("/")?;
+        let state = answer.get("state").and_then(Value::as_str).unwrap_or_default();
+        Ok((state != "Running").then(|| state.to_owned()))
+    }
+
     /// Presses Ctrl-Alt-Del. A guest that obeys resets the machine, and with that Firecracker ends.
     pub fn press_stop(&self) -> io::Result<()> {
         self.api.put("/actions", &json!({ "action_type": "SendCtrlAltDel" }))
