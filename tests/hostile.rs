@@ -161,6 +161,27 @@ fn yaml_that_multiplies_is_refused() {
 }
 
 #[test]
+fn a_superblock_that_names_more_than_the_file_holds_is_refused_before_memory_is_taken() {
+    use std::os::unix::fs::FileExt as _;
+    let evil = Evil::new();
+    let image = evil.image_of("16M");
+    let file = fs::OpenOptions::new().write(true).read(true).open(&image).unwrap();
+    let mut whole = [0; 1024];
+    file.read_exact_at(&mut whole, 1024).unwrap();
+    // Offsets within the superblock: low and high half of the number of blocks, block size, blocks a group.
+    for (at, value) in [(0x4, u32::MAX), (0x150, 0x7fff), (0x18, 40), (0x20, 1)] {
+        file.write_all_at(&u32::to_le_bytes(value), 1024 + at).unwrap();
+        let error = View::open_path(&image).err().unwrap().to_string();
+        assert!(error.contains("cut off or damaged"), "{at:#x}: {error}");
+        file.write_all_at(&whole, 1024).unwrap();
+    }
+    // A download that stopped half way.
+    file.set_len(8 << 20).unwrap();
+    let error = View::open_path(&image).err().unwrap().to_string();
+    assert!(error.contains("speaks of 16M, the file has 8M"), "{error}");
+}
+
+#[test]
 fn damaged_images_end_in_an_error_or_a_verdict() {
     let evil = Evil::new();
     evil.link("lib", "usr/lib");

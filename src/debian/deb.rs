@@ -3,6 +3,7 @@
 //! Nothing in a package is trusted: names never climb, sizes are bounded, a wrong byte is an error.
 
 use crate::values::GuestPath;
+use liblzma::stream::Stream;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,6 +12,10 @@ use std::path::{Path, PathBuf};
 
 /// The most control data that is unpacked. The largest in Debian has a few MB.
 const MAX_CONTROL: u64 = 64 << 20;
+
+/// The most memory that unpacking xz may take; `xz -9` makes files that need 65 MiB (xz(1)). The checksums within are not
+/// looked at: a package has been compared with its SHA-256 before it is opened.
+const XZ_MEMORY: u64 = 256 << 20;
 
 /// An opened package.
 #[derive(Debug)]
@@ -179,7 +184,10 @@ impl Deb {
         match member.compression {
             Compression::None => Box::new(raw),
             Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(raw)),
-            Compression::Xz => Box::new(liblzma::bufread::XzDecoder::new(raw)),
+            Compression::Xz => match Stream::new_stream_decoder(XZ_MEMORY, liblzma::stream::IGNORE_CHECK) {
+                Ok(stream) => Box::new(liblzma::bufread::XzDecoder::new_stream(raw, stream)),
+                Err(error) => Box::new(Failing(Some(error.into()))),
+            },
             Compression::Zstd => match zstd::stream::read::Decoder::with_buffer(raw) {
                 Ok(decoder) => Box::new(decoder),
                 Err(error) => Box::new(Failing(Some(error))),

@@ -89,6 +89,16 @@ pub enum Error {
         /// Why.
         source: ext4_view::Ext4Error,
     },
+    /// The superblock speaks of a filesystem that this file cannot hold.
+    #[error("{} is cut off or damaged: its superblock speaks of {}, the file has {}", image.display(), ByteSize(*claimed), ByteSize(*size))]
+    Geometry {
+        /// The image file.
+        image: PathBuf,
+        /// Bytes that the filesystem would need.
+        claimed: u64,
+        /// Bytes of the file.
+        size: u64,
+    },
     /// Something in the image cannot be read: it is damaged, or made to look so.
     #[error("cannot read {path} in {}", image.display())]
     Read {

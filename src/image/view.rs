@@ -88,9 +88,37 @@ pub fn file_of(path: &Path) -> PathBuf {
     if inside.is_file() { inside } else { path.to_owned() }
 }
 
+/// The fewest blocks that a block group has (mke2fs(8), `-g`).
+const MIN_GROUP: u64 = 256;
+
+/// Refuses a superblock whose filesystem does not fit into the file, as the kernel does: the reader takes memory for as many
+/// block groups as it names. Source: kernel `Documentation/filesystems/ext4/super.rst`.
+fn geometry(file: &File, name: &Path) -> Result<(), Error> {
+    const SUPERBLOCK: u64 = 1024;
+    let mut block = [0; 1024];
+    let size = file.metadata().map_err(|source| Error::Open { image: name.to_owned(), source })?.len();
+    if file.read_exact_at(&mut block, SUPERBLOCK).is_err() {
+        // Too short for any: the reader says so.
+        return Ok(());
+    }
+    let word = |at: usize| {
+        let bytes = block.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+        u64::from(u32::from_le_bytes(bytes.unwrap_or_default()))
+    };
+    let (low, log, group, high) = (word(0x4), word(0x18), word(0x20), word(0x150));
+    let blocks = high << 32 | low;
+    let claimed = 1024_u64.checked_shl(log.try_into().unwrap_or(u32::MAX)).and_then(|size| size.checked_mul(blocks));
+    let claimed = claimed.unwrap_or(u64::MAX);
+    if claimed > size || (blocks > MIN_GROUP && (1..MIN_GROUP).contains(&group)) {
+        return Err(Error::Geometry { image: name.to_owned(), claimed, size });
+    }
+    Ok(())
+}
+
 impl View {
     /// Opens an image that is already open. `name` is what errors call it.
     pub fn open(file: File, name: &Path) -> Result<Self, Error> {
+        geometry(&file, name)?;
         let fs = Ext4::load(Box::new(Positioned(file)))
             .map_err(|source| Error::NotAnImage { image: name.to_owned(), source })?;
         Ok(Self { fs, name: name.to_owned() })

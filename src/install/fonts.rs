@@ -1,8 +1,8 @@
 //! The font cache, as the image will find it valid.
 //!
 //! `fc-cache` notes each folder's time, cut off at `SOURCE_DATE_EPOCH`, then deletes what does not match the times on
-//! disk (fontconfig 2.14, `FcCacheTimeValid`): under a fixed epoch the cache that the package's own script makes is
-//! always deleted, and every guest reads all fonts anew. So the folders get the times of the image first.
+//! disk (fontconfig 2.14, `FcCacheTimeValid`): under a fixed epoch the cache that the package's own script makes would
+//! always be deleted, and every guest would read all fonts anew. So the folders get the times of the image first.
 
 use super::root::Root;
 use super::{Error, Sandbox};
@@ -15,9 +15,10 @@ use std::io;
 const FOLDERS: [&str; 2] = ["/usr/share", "/usr/local/share"];
 const PROGRAM: &str = "/usr/bin/fc-cache";
 
-/// Writes the system's font cache, where there is something that reads it.
-pub(super) fn cache(root: &Root, epoch: i64, observer: &dyn Observer) -> Result<(), Error> {
-    if !root.path.join(PROGRAM.trim_start_matches('/')).exists() {
+/// Before the scripts: gives the folders the times that they have in the image, so that what fontconfig's script writes
+/// stays valid.
+pub(super) fn prepare(root: &Root, epoch: i64) -> Result<(), Error> {
+    if !is_there(root) {
         return Ok(());
     }
     for folder in FOLDERS.iter().filter_map(|folder| folder.parse().ok()) {
@@ -27,8 +28,22 @@ pub(super) fn cache(root: &Root, epoch: i64, observer: &dyn Observer) -> Result<
             cause,
         })?;
     }
+    Ok(())
+}
+
+/// After the scripts: the same again, for folders that they have changed, and a look at every cache. Only what is not valid
+/// is written anew; `fc-cache` then sleeps for two seconds.
+pub(super) fn cache(root: &Root, epoch: i64, observer: &dyn Observer) -> Result<(), Error> {
+    if !is_there(root) {
+        return Ok(());
+    }
+    prepare(root, epoch)?;
     let cause = |cause| Error::Script { what: PROGRAM.to_owned(), cause };
     Sandbox::new(&root.path, epoch).run(&[PROGRAM, "--system-only"], observer).map_err(cause)
+}
+
+fn is_there(root: &Root) -> bool {
+    root.path.join(PROGRAM.trim_start_matches('/')).exists()
 }
 
 /// Cuts off the times of a folder and of those below it, as the image does.

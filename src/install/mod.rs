@@ -4,6 +4,7 @@
 //! result is the same as that of `dpkg --install` one by one (`tests/install.rs` compares it with mmdebstrap's), in a
 //! fraction of the time. Uses `debian`, `sandbox`, `store`, `tree`.
 
+mod configure;
 mod database;
 mod fonts;
 mod layer;
@@ -33,7 +34,7 @@ use std::time::Instant;
 use unpack::Ledger;
 
 /// Changes whenever the same packages would give another layer.
-const FORMAT: &str = "base 4";
+const FORMAT: &str = "base 5";
 
 /// Why packages could not be installed.
 #[derive(Debug, thiserror::Error)]
@@ -170,6 +171,7 @@ fn make(lock: &Lock, wanted: &[&FetchedPackage], work: &Path, observer: &dyn Obs
             build.unpack(wave)?;
         }
     }
+    fonts::prepare(&build.root, lock.epoch)?;
     build.configure()?;
     fonts::cache(&build.root, lock.epoch, observer)?;
     build.root.remove(POLICY)?;
@@ -263,20 +265,4 @@ impl Build<'_> {
         }
         Ok(())
     }
-
-    fn configure(&self) -> Result<(), Error> {
-        let command = ["dpkg", "--force-unsafe-io", "--force-confdef", "--force-confold", "--configure", "-a"];
-        Sandbox::new(&self.root.path, self.lock.epoch)
-            .run(&command, self.observer)
-            .map_err(|cause| Error::Script { what: blamed(&cause), cause })
-    }
-}
-
-/// The first package that dpkg's own messages name.
-fn blamed(error: &sandbox::Error) -> String {
-    let sandbox::Error::Failed { tail, .. } = error else { return "the packages".to_owned() };
-    let name = |line: &String| {
-        line.strip_prefix("dpkg: error processing package ")?.split(' ').next().map(|name| format!("{name} (postinst)"))
-    };
-    tail.iter().find_map(name).unwrap_or_else(|| "the packages".to_owned())
 }

@@ -4,10 +4,10 @@ use super::Error;
 use crate::boot::{self, KernelFacts};
 use crate::debian::{Deb, FetchedPackage, Lock, Role};
 use crate::install;
-use crate::progress::Observer;
+use crate::progress::{Observer, timed};
 use crate::store::Store;
 use crate::tree::{Content, NodeKind, Tree};
-use crate::values::{GuestPath, Sha256};
+use crate::values::{ByteSize, GuestPath, Sha256};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,15 +23,29 @@ pub(super) struct Kernel {
     pub vmlinux: PathBuf,
     /// `/usr/lib/modules/RELEASE` and `/boot/config-RELEASE`.
     pub modules: Tree,
+    pub initrd: Vec<u8>,
 }
 
-/// Unpacks the kernel's package and takes it apart; cached.
-pub(super) fn kernel(
+/// Takes the kernel's package apart and builds the initrd.
+pub(super) fn stages(
     lock: &Lock,
     packages: &[FetchedPackage],
     store: &Store,
     observer: &dyn Observer,
 ) -> Result<Kernel, Error> {
+    let mut kernel = timed::<_, Error>("kernel", observer, || {
+        let kernel = kernel(lock, packages, store, observer)?;
+        Ok((format!("Linux {}", kernel.release), kernel))
+    })?;
+    kernel.initrd = timed::<_, Error>("initrd", observer, || {
+        let initrd = initrd(&kernel, packages, lock.epoch)?;
+        Ok((ByteSize(initrd.len() as u64).to_string(), initrd))
+    })?;
+    Ok(kernel)
+}
+
+/// Unpacks the kernel's package; cached.
+fn kernel(lock: &Lock, packages: &[FetchedPackage], store: &Store, observer: &dyn Observer) -> Result<Kernel, Error> {
     let fetched: Vec<_> = packages.iter().filter(|fetched| fetched.package.role == Role::Kernel).collect();
     let package = fetched.first().map(|fetched| fetched.package.name.clone()).unwrap_or_default();
     let missing = |what| Error::NoKernel { package: package.clone(), what };
@@ -65,6 +79,7 @@ pub(super) fn kernel(
         vmlinuz,
         vmlinux,
         modules: tree,
+        initrd: Vec::new(),
     })
 }
 
@@ -107,7 +122,7 @@ fn read(tree: &Tree, path: &str) -> Option<Vec<u8>> {
 }
 
 /// The initrd for a kernel: its own modules and busybox from the lock.
-pub(super) fn initrd(kernel: &Kernel, packages: &[FetchedPackage], epoch: i64) -> Result<Vec<u8>, Error> {
+fn initrd(kernel: &Kernel, packages: &[FetchedPackage], epoch: i64) -> Result<Vec<u8>, Error> {
     let fetched = packages.iter().find(|fetched| fetched.package.role == Role::Initrd);
     let package = fetched.map(|fetched| fetched.package.name.clone()).unwrap_or_default();
     let missing = || Error::NoKernel { package: package.clone(), what: "/bin/busybox" };

@@ -164,11 +164,17 @@ fn build_into(
     let observer: &dyn Observer = &log;
     let lock = current_lock(recipe, options, store, observer)?;
     let packages = debian::fetch(&lock, store, options.offline, observer)?;
-    let base = install::base(&lock, &packages, store, observer)?;
-    let kernel = timed::<_, Error>("kernel", observer, || {
-        let kernel = kernel::kernel(&lock, &packages, store, observer)?;
-        Ok((format!("Linux {}", kernel.release), kernel))
-    })?;
+    // Side by side: maintainer scripts run one after the other and leave a core to the kernel,
+    // which is nice to the rest.
+    let (base, kernel) = std::thread::scope(|scope| {
+        let kernel = scope.spawn(|| {
+            let _ = rustix::process::setpriority_process(None, 10);
+            kernel::stages(&lock, &packages, store, observer)
+        });
+        let base = install::base(&lock, &packages, store, observer);
+        (base, kernel.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    let (base, kernel) = (base?, kernel?);
     let custom = timed::<_, Error>("customize", observer, || {
         let custom = customize::customize(base, &kernel.modules, recipe, lock.epoch, store, observer)?;
         let used = ByteSize(custom.tree.content_size());
@@ -179,8 +185,7 @@ fn build_into(
     })?;
     let lock_digest = Sha256::of(lock.render(&Lock::path_for(recipe)).as_bytes());
     let network = contract::contract(&custom.tree, kernel.facts, recipe, observer)?;
-    let parts =
-        Parts { recipe, lock: &lock, lock_digest, packages: &packages, kernel: &kernel, custom: &custom, network };
+    let parts = Parts { recipe, lock: &lock, lock_digest, kernel: &kernel, custom: &custom, network };
     let sizes = write::write(&parts, staging, observer)?;
     Ok(BuildReport {
         folder: PathBuf::new(),

@@ -1,10 +1,10 @@
 //! The finished tree and the kernel → the files of the image folder.
 
+use super::Error;
 use super::customize::Customized;
 use super::kernel::Kernel;
 use super::staging::Staging;
-use super::{Error, kernel};
-use crate::debian::{FetchedPackage, Lock, Role};
+use crate::debian::{Lock, Role};
 use crate::image::{self, verity};
 use crate::manifest::{self, Manifest};
 use crate::progress::{Observer, timed};
@@ -19,7 +19,6 @@ pub(super) struct Parts<'a> {
     pub recipe: &'a Recipe,
     pub lock: &'a Lock,
     pub lock_digest: Sha256,
-    pub packages: &'a [FetchedPackage],
     pub kernel: &'a Kernel,
     pub custom: &'a Customized,
     pub network: manifest::Network,
@@ -39,13 +38,9 @@ pub(super) fn write(parts: &Parts, staging: &Staging, observer: &dyn Observer) -
         let shared = if summary.shared > 0 { format!(", {} shared", bytes(summary.shared)) } else { String::new() };
         Ok((format!("{} files, {} in {}{shared}", summary.files, bytes(summary.content), bytes(summary.size)), summary))
     })?;
-    let initrd = timed::<_, Error>("initrd", observer, || {
-        let initrd = kernel::initrd(parts.kernel, parts.packages, parts.lock.epoch)?;
-        put(&staging.path("initrd.img"), &initrd)?;
-        copy(&parts.kernel.vmlinuz, &staging.path("vmlinuz"))?;
-        copy(&parts.kernel.vmlinux, &staging.path("vmlinux"))?;
-        Ok((format!("Linux {}, initrd {}", parts.kernel.release, bytes(initrd.len() as u64)), initrd.len() as u64))
-    })?;
+    put(&staging.path("initrd.img"), &parts.kernel.initrd)?;
+    copy(&parts.kernel.vmlinuz, &staging.path("vmlinuz"))?;
+    copy(&parts.kernel.vmlinux, &staging.path("vmlinux"))?;
     timed::<_, Error>("manifest", observer, || {
         let manifest = manifest(parts, staging)?;
         put(&staging.path("manifest.json"), &manifest.to_canonical_bytes())?;
@@ -53,7 +48,7 @@ pub(super) fn write(parts: &Parts, staging: &Staging, observer: &dyn Observer) -
         put(&staging.path("sbom.cdx.json"), &sbom::cyclonedx(&parts.recipe.name, parts.lock))?;
         Ok((format!("image digest {}", manifest.image.digest), ()))
     })?;
-    Ok(Sizes { content: summary.content, initrd })
+    Ok(Sizes { content: summary.content, initrd: parts.kernel.initrd.len() as u64 })
 }
 
 fn bytes(count: u64) -> String {
