@@ -1,6 +1,7 @@
 //! What goldsmith needs of this machine, each need tried rather than looked up. In: nothing. Out: a list of checks.
 //! Uses `launch`, `sandbox`, `store`.
 
+use crate::launch::firecracker;
 use crate::launch::host::TOOLS;
 use crate::launch::qemu::{self, PROGRAM as QEMU};
 use crate::launch::tool::Tool;
@@ -49,7 +50,7 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 pub fn examine() -> Vec<Check> {
     let mut checks = vec![sandbox(), keyring()];
     checks.extend(cache());
-    checks.extend([qemu(), kvm(), tun()]);
+    checks.extend([qemu(), kvm(), firecracker(), tun()]);
     checks.extend(TOOLS.map(|needed| tool(needed, "`launch --network managed` needs it")));
     checks.push(tool(Tool { program: "newuidmap", package: "uidmap" }, "ordinary users need it to build"));
     checks
@@ -159,6 +160,18 @@ fn kvm() -> Check {
     match qemu::kvm() {
         Ok(()) => check("kvm", Verdict::Ok, "a virtual machine with the host's processor starts", None),
         Err(failure) => check("kvm", Verdict::Warn, format!("it does not work here: {failure}; {slow}"), None),
+    }
+}
+
+/// Nobody must have it: QEMU does all that it does, more slowly.
+fn firecracker() -> Check {
+    match firecracker::Program::find() {
+        Ok(program) => check("firecracker", Verdict::Ok, program.path.display().to_string(), None),
+        Err(error) => {
+            let text = error.to_string();
+            let found = text.split("\nhelp: ").next().unwrap_or_default();
+            check("firecracker", Verdict::Ok, format!("{found}; QEMU is used"), None)
+        }
     }
 }
 

@@ -231,6 +231,8 @@ fn a_detached_vm_is_listed_followed_and_stopped() {
     assert!(text(&succeed(&mut verb(&["logs", "stays"]))).contains("Linux version"));
     let output = verb(&["stop", "stay"]).output().unwrap();
     assert!(!output.status.success() && text(&output).contains("these are: stays"), "{}", text(&output));
+    let output = verb(&["screenshot", "stays", "screen.png"]).output().unwrap();
+    assert!(!output.status.success() && text(&output).contains("--machine q35"), "{}", text(&output));
     succeed(&mut verb(&["stop", "stays"]));
     assert!(std::fs::read_dir(state.path().join("vms")).unwrap().next().is_none());
     let port = vm["forwards"]["8080"].as_u64().unwrap() as u16;

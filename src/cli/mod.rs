@@ -16,6 +16,7 @@ pub mod man;
 pub mod ps;
 pub mod rm;
 pub mod schema;
+pub mod screenshot;
 pub mod ssh;
 pub mod stop;
 pub mod terminal;
@@ -58,6 +59,7 @@ enum Verb {
     Ssh(ssh::Args),
     Stop(stop::Args),
     Rm(rm::Args),
+    Screenshot(screenshot::Args),
     Inspect(inspect::Args),
     Diff(diff::Args),
     Explain(explain::Args),
@@ -82,6 +84,7 @@ pub fn main() -> ExitCode {
         Verb::Ssh(args) => ssh::run(args),
         Verb::Stop(args) => stop::run(args),
         Verb::Rm(args) => rm::run(args),
+        Verb::Screenshot(args) => screenshot::run(args),
         Verb::Inspect(args) => inspect::run(args),
         Verb::Diff(args) => diff::run(args),
         Verb::Explain(args) => explain::run(args),

@@ -130,8 +130,8 @@ fn grow(path: &Path, size: ByteSize) -> Result<(), Error> {
     Ok(RESIZE2FS.run(&[disk], "", &[0])?)
 }
 
-/// Copies the image to `path`, which must not exist.
-fn duplicate(image: &File, path: &Path, observer: &dyn Observer) -> io::Result<String> {
+/// Copies a file to `path`, which must not exist.
+pub fn duplicate(image: &File, path: &Path, observer: &dyn Observer) -> io::Result<String> {
     let disk = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     if ioctl_ficlone(&disk, image).is_ok() {
         return Ok("shares the image's blocks".to_owned());

@@ -2,9 +2,12 @@
 //!
 //! `$GOLDSMITH_STATE`, else `$XDG_STATE_HOME/goldsmith`, else `~/.local/state/goldsmith`; in it `vms/NAME/`. The lock
 //! (`flock` on the folder) ends with its holder. A folder without one is that of a kept VM, when its record says so; else
-//! it belonged to a launch that was killed: the next command ends what is left of that VM and deletes the folder.
+//! it belonged to a launch that was killed: the next command ends what is left of that VM, removes what its record names
+//! outside of the folder, and deletes the folder.
 
+use super::host::Trace;
 use super::vmm::file;
+use super::vmm::firecracker::jail;
 use crate::values::Sha256;
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
@@ -59,9 +62,9 @@ pub struct Record {
     pub keep: bool,
     /// The process that runs the VM.
     pub supervisor: u32,
-    /// The VMM's process.
+    /// The VMM's process, once it runs.
     pub vmm: Option<u32>,
-    /// `qemu microvm, emulation`.
+    /// `QEMU microvm, emulation`.
     pub machine: String,
     /// `user`, `bridge=br0`.
     pub network: String,
@@ -77,6 +80,12 @@ pub struct Record {
     pub allowed: BTreeMap<String, String>,
     /// Whether every probe has passed.
     pub ready: bool,
+    /// The tap, where it does not go with the process that holds it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tap: Option<Trace>,
+    /// The jail's control group.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cgroup: Option<PathBuf>,
 }
 
 /// The folder of one running VM. Dropped, it is deleted, or made ready to be kept.
@@ -90,8 +99,10 @@ pub struct Home {
     _lock: File,
 }
 
-/// What a kept VM needs no longer once it has stopped.
-const PASSING: [&str; 2] = [file::CONTROL, file::CAPTURE];
+/// What is kept of a kept VM: disk, logs, record, the keys that its ssh server has shown.
+const KEPT: [&str; 6] = [file::DISK, file::OVERLAY, file::CONSOLE, file::VMM, file::KNOWN_HOSTS, RECORD];
+/// What is written down about a VM.
+const RECORD: &str = "vm.json";
 
 /// The folder of all VMs of this user.
 pub fn root() -> Result<PathBuf, Error> {
@@ -146,7 +157,7 @@ impl Home {
         let path = root.join(name);
         let lock = File::open(&path).map_err(|cause| Error::Io { what: "open", path: path.clone(), cause })?;
         let free = take(&lock);
-        let before = read(&path).filter(|record| free && record.keep);
+        let before = record_in(&path).filter(|record| free && record.keep);
         Ok(before.map(|before| Self { name: name.to_owned(), path, before: Some(before), keep: true, _lock: lock }))
     }
 
@@ -172,7 +183,7 @@ impl Home {
 
     /// Writes the record, whole or not at all.
     pub fn write(&self, record: &Record) -> Result<(), Error> {
-        let (path, part) = (self.path.join("vm.json"), self.path.join("vm.json.part"));
+        let (path, part) = (self.path.join(RECORD), self.path.join("vm.json.part"));
         let text = serde_json::to_vec_pretty(record).unwrap_or_default();
         let write = fs::write(&part, text).and_then(|()| fs::rename(&part, &path));
         write.map_err(|cause| Error::Io { what: "write", path, cause })
@@ -189,19 +200,15 @@ impl Drop for Home {
 /// Deletes what a stopped VM needs no longer; whether there was something.
 fn tidy(folder: &Path) -> io::Result<bool> {
     let mut some = false;
-    for name in PASSING {
-        match fs::remove_file(folder.join(name)) {
-            Ok(()) => some = true,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if KEPT.iter().any(|kept| entry.file_name() == *kept) {
+            continue;
         }
+        some = true;
+        if entry.file_type()?.is_dir() { fs::remove_dir_all(entry.path())? } else { fs::remove_file(entry.path())? }
     }
     Ok(some)
-}
-
-/// What is written down about the VM of this folder.
-pub fn read(folder: &Path) -> Option<Record> {
-    fs::read(folder.join("vm.json")).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())
 }
 
 /// Deletes a kept VM with its disk.
@@ -241,7 +248,14 @@ pub fn reconcile(root: &Path) -> Result<Vec<String>, Error> {
             continue;
         }
         end_processes_in(&path);
-        if read(&path).is_some_and(|record| record.keep) {
+        let record = record_in(&path);
+        let keep = record.as_ref().is_some_and(|record| record.keep);
+        if let Some(record) = record {
+            // What cannot be removed holds up nobody else's launch.
+            let _ = record.tap.map(|tap| tap.remove());
+            drop(record.cgroup.map(jail::Group));
+        }
+        if keep {
             if !tidy(&path).map_err(io("tidy", &path))? {
                 continue;
             }
@@ -260,11 +274,16 @@ pub fn list(root: &Path) -> Result<Vec<(PathBuf, Record)>, Error> {
     let entries = fs::read_dir(root).map_err(|cause| Error::Io { what: "read", path: root.into(), cause })?;
     let mut running = Vec::new();
     for path in entries.flatten().map(|entry| entry.path()) {
-        let record = read(&path).filter(|record| record.keep || is_running(&path));
+        let record = record_in(&path).filter(|record| record.keep || is_running(&path));
         running.extend(record.map(|record| (path, record)));
     }
     running.sort_by(|(_, a): &(PathBuf, Record), (_, b)| a.name.cmp(&b.name));
     Ok(running)
+}
+
+/// What is written down about the VM of this folder.
+pub fn record_in(folder: &Path) -> Option<Record> {
+    serde_json::from_slice(&fs::read(folder.join(RECORD)).ok()?).ok()
 }
 
 /// Whether a launch holds the folder.

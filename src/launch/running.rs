@@ -2,12 +2,18 @@
 
 use super::home::{self, Record};
 use super::host;
-use super::vmm::file;
+use super::vmm::{file, qemu};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
-use std::path::PathBuf;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+/// How long a guest may take to shut down where nobody says how long.
+pub const DEFAULT: Duration = Duration::from_secs(5);
+/// In the VM's folder, how long its guest may take: milliseconds.
+const STOP: &str = "stop";
 /// How long a launch may take to end its VM and clean up before it is killed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -35,8 +41,38 @@ pub enum Error {
         name: String,
         /// Why not.
         #[source]
-        cause: std::io::Error,
+        cause: io::Error,
     },
+    /// Its display cannot be pictured.
+    #[error("cannot take a picture of {name} ({machine}){}", no_display(machine))]
+    Picture {
+        /// The VM.
+        name: String,
+        /// Its machine.
+        machine: String,
+        /// Why not.
+        #[source]
+        cause: io::Error,
+    },
+    /// The picture cannot be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+/// How long the guest of the VM in this folder may take to shut down.
+pub fn patience(folder: &Path) -> Duration {
+    let text = fs::read_to_string(folder.join(STOP)).ok();
+    text.and_then(|text| text.parse().ok()).map_or(DEFAULT, Duration::from_millis)
+}
+
+fn no_display(machine: &str) -> &'static str {
+    if machine.contains("q35") { "" } else { "\nhelp: it has no display: launch it with `--machine q35`" }
 }
 
 fn others(running: &[String]) -> String {
@@ -82,14 +118,14 @@ impl Running {
 
     /// What its launch has written down by now.
     pub fn refresh(&mut self) {
-        if let Some(record) = home::read(&self.folder) {
+        if let Some(record) = home::record_in(&self.folder) {
             self.record = record;
         }
     }
 
     /// The keys that its ssh server has shown.
     pub fn known_hosts(&self) -> PathBuf {
-        self.folder.join("known_hosts")
+        self.folder.join(file::KNOWN_HOSTS)
     }
 
     /// Deletes a kept VM with its disk.
@@ -102,23 +138,41 @@ impl Running {
         home::is_running(&self.folder)
     }
 
-    /// Asks its launch to end it, and waits until nothing is left. A launch that does not answer is killed, and its VM
-    /// with it.
-    pub fn stop(&self) -> Result<(), Error> {
+    /// Asks its launch to end it, and waits until nothing is left. The guest may take `timeout` to shut down. A launch that
+    /// does not answer is killed, and its VM with it.
+    pub fn stop(&self, timeout: Duration) -> Result<(), Error> {
+        if !self.is_alive() {
+            return Ok(());
+        }
+        // A launch that cannot be told takes the default.
+        let _ = fs::write(self.folder.join(STOP), timeout.as_millis().to_string());
         self.signal(Signal::TERM)?;
-        if !self.ends() {
+        if !self.ends(timeout + PATIENCE) {
             self.signal(Signal::KILL)?;
-            self.ends();
+            self.ends(PATIENCE);
         }
         home::reconcile(&home::root()?)?;
         Ok(())
     }
 
+    /// Writes a picture of the VM's display to a PNG file.
+    pub fn screenshot(&self, to: &Path) -> Result<(), Error> {
+        const PICTURE: &str = "screen.png";
+        let fail =
+            |cause| Error::Picture { name: self.record.name.clone(), machine: self.record.machine.clone(), cause };
+        let picture = self.folder.join(PICTURE);
+        qemu::screenshot(&self.folder, PICTURE).map_err(fail)?;
+        let copied = fs::copy(&picture, to).map_err(|cause| Error::Write { path: to.to_owned(), cause });
+        // The next picture, or the VM's end, takes it away otherwise.
+        let _ = fs::remove_file(&picture);
+        copied.map(|_| ())
+    }
+
     /// Whether its launch ends in time.
-    fn ends(&self) -> bool {
+    fn ends(&self, patience: Duration) -> bool {
         let started = Instant::now();
         while self.is_alive() {
-            if started.elapsed() > PATIENCE {
+            if started.elapsed() > patience {
                 return false;
             }
             std::thread::sleep(Duration::from_millis(20));

@@ -1,7 +1,8 @@
 //! Programs of the host that a launch runs to their end.
 
+use super::program;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Why a program did not do what it was run for.
 #[derive(Debug, thiserror::Error)]
@@ -45,10 +46,9 @@ pub struct Tool {
 }
 
 impl Tool {
-    /// Where it is: on the search path, or where Debian puts the administrator's programs.
+    /// Where it is.
     pub fn find(self) -> Result<PathBuf, Error> {
-        let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
-        let found = path.split(':').map(|folder| Path::new(folder).join(self.program)).find(|path| path.exists());
+        let found = program::find(self.program);
         found.ok_or(Error::Missing { program: self.program, package: self.package })
     }
 

@@ -105,6 +105,18 @@ impl Lab {
         command
     }
 
+    /// Makes sure that there is a `/dev/kvm` to open inside, even where this machine has none.
+    pub fn give_kvm(&self) {
+        let script = r#"
+            test -e /dev/kvm && exit
+            mkdir "$1" && mount -t tmpfs none "$1" && mkdir "$1/net"
+            for node in null zero full random urandom tty net/tun; do
+                touch "$1/$node" && mount --bind "/dev/$node" "$1/$node"
+            done
+            ln -s /proc/self/fd "$1/fd" && touch "$1/kvm" && mount --rbind "$1" /dev"#;
+        super::succeed(self.command("sh").args(["-ec", script, "sh"]).arg(self.folder.path().join("dev")));
+    }
+
     /// dnsmasq's lease file: one lease a line, `EXPIRY MAC ADDRESS NAME CLIENT-ID`.
     pub fn leases(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("leases")).unwrap_or_default()

@@ -2,16 +2,16 @@
 //! before the VM starts.
 
 use super::frame::{self, Dhcp, Said};
-use super::link::{self, Tap};
+use super::link;
 use super::managed::{Member, Name, Registry};
 use super::subnet::Subnet;
+use super::tap::Tap;
 use super::{Error, Mac, netlink};
 use crate::network::{self, Cidr, DhcpServer, HostFacts, NetworkMode, NetworkSpec};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::{Duration, Instant};
 
 /// How long a server that pings an address before it offers it may take (dnsmasq waits 3 s), even when it hears only the
@@ -29,7 +29,7 @@ pub struct Bridge {
     /// The guest's declared address.
     pub(super) fixed: Option<Ipv4Addr>,
     // Dropped in this order: a network without taps goes.
-    tap: Tap,
+    pub(super) tap: Tap,
     _network: Option<Member>,
 }
 
@@ -95,10 +95,6 @@ impl Bridge {
         port.facts.dhcp = DhcpServer::Present { ranges: vec![subnet.pool()], reservations };
         port.facts.ignores_client_id = Some(true);
         Ok(Self { _network: Some(member), ..port })
-    }
-
-    pub(super) fn tap(&self) -> BorrowedFd<'_> {
-        self.tap.fd().as_fd()
     }
 }
 

@@ -7,6 +7,7 @@ pub mod managed;
 mod netlink;
 mod services;
 mod subnet;
+mod tap;
 mod user;
 mod watch;
 
@@ -14,6 +15,7 @@ pub use bridge::Bridge;
 pub use frame::{Dhcp, Mac, Said};
 pub use services::TOOLS;
 pub use subnet::Subnet;
+pub use tap::{Tap, Trace};
 pub use user::User;
 pub use watch::Watch;
 
@@ -23,7 +25,7 @@ use managed::Name;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::fd::BorrowedFd;
+use std::path::Path;
 use std::str::FromStr;
 
 /// Which host network a VM gets.
@@ -211,15 +213,35 @@ impl Attachment {
         }
     }
 
-    /// QEMU's `-netdev` value for the backend `id`. `inherit` gives the number of a descriptor that QEMU will have.
-    pub fn netdev<'a>(
-        &'a self,
-        id: &str,
-        inherit: &mut dyn FnMut(BorrowedFd<'a>) -> io::Result<i32>,
-    ) -> io::Result<String> {
+    /// The tap behind the NIC. None: QEMU's own network is there.
+    pub fn tap(&self) -> Option<&Tap> {
+        match self {
+            Self::User(_) => None,
+            Self::Bridge(bridge) => Some(&bridge.tap),
+        }
+    }
+
+    /// The same, to hand it over.
+    pub fn tap_mut(&mut self) -> Option<&mut Tap> {
+        match self {
+            Self::User(_) => None,
+            Self::Bridge(bridge) => Some(&mut bridge.tap),
+        }
+    }
+
+    /// QEMU's `-netdev` value for the backend `id`. `open` says how QEMU gets at the tap: `fd=7` or `ifname=gs0`.
+    pub fn netdev<'a>(&'a self, id: &str, open: impl FnOnce(&'a Tap) -> io::Result<String>) -> io::Result<String> {
         match self {
             Self::User(user) => Ok(user.netdev(id)),
-            Self::Bridge(bridge) => Ok(format!("tap,id={id},fd={},vhost=off", inherit(bridge.tap())?)),
+            Self::Bridge(bridge) => Ok(format!("tap,id={id},{},vhost=off", open(&bridge.tap)?)),
+        }
+    }
+
+    /// Begins to follow what is said on the NIC: on its tap, or in the `capture` that QEMU will write.
+    pub fn watch(&self, capture: &Path, guest: Mac) -> io::Result<Watch> {
+        match self.tap() {
+            Some(tap) => Watch::tap(tap.name(), guest),
+            None => Watch::capture(capture, guest),
         }
     }
 
