@@ -47,7 +47,7 @@ fn vms_reach_the_host_and_the_world_and_not_each_other() {
     host.ip("-n world link set far up");
     let mut httpd = host.lab.command("ip");
     httpd.args("netns exec world busybox httpd -f -p 80 -h".split(' ')).arg(host.lab.folder());
-    let _httpd = start(httpd);
+    let mut httpd = start(httpd);
     host.interfaces = host.lab.interfaces();
 
     let [a, b] =
@@ -89,6 +89,8 @@ fn vms_reach_the_host_and_the_world_and_not_each_other() {
     assert_eq!(host.networks()[0]["vms"], 1);
     assert_eq!(host.servers(), 1);
     succeed(&mut host.goldsmith("stop b"));
+    succeed(host.lab.command("pkill").args(["-f", "busybox httpd"]));
+    httpd.wait().unwrap();
     host.assert_as_before();
 }
 

@@ -41,7 +41,7 @@ Exit status: 0 fine, 1 failed, 2 usage, 3 refused by the gate; 130 after Ctrl-C.
 
 Environment:
   GOLDSMITH_CACHE    folder of the cache; else $XDG_CACHE_HOME/goldsmith, else ~/.cache/goldsmith
-  GOLDSMITH_STATE    folder of running VMs; else $XDG_STATE_HOME/goldsmith, else ~/.local/state/goldsmith
+  GOLDSMITH_STATE    folder of VMs; else $XDG_STATE_HOME/goldsmith, else ~/.local/state/goldsmith
   GOLDSMITH_TIMEOUT  seconds a mirror may be silent; else 30
   NO_COLOR           no colours";
 

@@ -29,7 +29,7 @@ enum Format {
 
 /// Runs the verb.
 pub fn run(args: Args) -> ExitCode {
-    let found = launch::list().and_then(|vms| Ok((vms, managed::reconcile().and_then(|_| managed::list())?)));
+    let found = launch::list().and_then(|vms| Ok((vms, managed::list()?)));
     let (vms, networks) = match found {
         Ok(found) => found,
         Err(error) => {

@@ -5,17 +5,13 @@
 //! it belonged to a launch that was killed: the next command ends what is left of that VM, removes what its record names
 //! outside of the folder, and deletes the folder.
 
-use super::host::Trace;
+use super::record::{self, Record};
 use super::vmm::file;
 use super::vmm::firecracker::jail;
-use crate::values::Sha256;
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
-use std::net::Ipv4Addr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
@@ -49,45 +45,6 @@ pub enum Error {
     },
 }
 
-/// What is written down about a running VM, as `vm.json` in its folder.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
-    /// Its name.
-    pub name: String,
-    /// The image folder.
-    pub image: PathBuf,
-    /// The digest of the image that its disk was made from.
-    pub digest: Sha256,
-    /// Whether its disk is kept when it stops.
-    pub keep: bool,
-    /// The process that runs the VM.
-    pub supervisor: u32,
-    /// The VMM's process, once it runs.
-    pub vmm: Option<u32>,
-    /// `QEMU microvm, emulation`.
-    pub machine: String,
-    /// `user`, `bridge=br0`.
-    pub network: String,
-    /// The NIC's address.
-    pub mac: String,
-    /// The guest's address, once it is known.
-    pub address: Option<Ipv4Addr>,
-    /// Loopback port by guest port, under user networking.
-    pub forwards: BTreeMap<u16, u16>,
-    /// The exact kernel arguments.
-    pub args: String,
-    /// Rules that were let through, each with its reason.
-    pub allowed: BTreeMap<String, String>,
-    /// Whether every probe has passed.
-    pub ready: bool,
-    /// The tap, where it does not go with the process that holds it.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub tap: Option<Trace>,
-    /// The jail's control group.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub cgroup: Option<PathBuf>,
-}
-
 /// The folder of one running VM. Dropped, it is deleted, or made ready to be kept.
 #[derive(Debug)]
 pub struct Home {
@@ -100,9 +57,7 @@ pub struct Home {
 }
 
 /// What is kept of a kept VM: disk, logs, record, the keys that its ssh server has shown.
-const KEPT: [&str; 6] = [file::DISK, file::OVERLAY, file::CONSOLE, file::VMM, file::KNOWN_HOSTS, RECORD];
-/// What is written down about a VM.
-const RECORD: &str = "vm.json";
+const KEPT: [&str; 6] = [file::DISK, file::OVERLAY, file::CONSOLE, file::VMM, file::KNOWN_HOSTS, record::FILE];
 
 /// The folder of all VMs of this user.
 pub fn root() -> Result<PathBuf, Error> {
@@ -157,7 +112,7 @@ impl Home {
         let path = root.join(name);
         let lock = File::open(&path).map_err(|cause| Error::Io { what: "open", path: path.clone(), cause })?;
         let free = take(&lock);
-        let before = record_in(&path).filter(|record| free && record.keep);
+        let before = Record::read(&path).filter(|record| free && record.keep);
         Ok(before.map(|before| Self { name: name.to_owned(), path, before: Some(before), keep: true, _lock: lock }))
     }
 
@@ -181,12 +136,13 @@ impl Home {
         &self.path
     }
 
-    /// Writes the record, whole or not at all.
+    /// Writes the record.
     pub fn write(&self, record: &Record) -> Result<(), Error> {
-        let (path, part) = (self.path.join(RECORD), self.path.join("vm.json.part"));
-        let text = serde_json::to_vec_pretty(record).unwrap_or_default();
-        let write = fs::write(&part, text).and_then(|()| fs::rename(&part, &path));
-        write.map_err(|cause| Error::Io { what: "write", path, cause })
+        record.write(&self.path).map_err(|cause| Error::Io {
+            what: "write the record in",
+            path: self.path.clone(),
+            cause,
+        })
     }
 }
 
@@ -248,7 +204,7 @@ pub fn reconcile(root: &Path) -> Result<Vec<String>, Error> {
             continue;
         }
         end_processes_in(&path);
-        let record = record_in(&path);
+        let record = Record::read(&path);
         let keep = record.as_ref().is_some_and(|record| record.keep);
         if let Some(record) = record {
             // What cannot be removed holds up nobody else's launch.
@@ -274,16 +230,11 @@ pub fn list(root: &Path) -> Result<Vec<(PathBuf, Record)>, Error> {
     let entries = fs::read_dir(root).map_err(|cause| Error::Io { what: "read", path: root.into(), cause })?;
     let mut running = Vec::new();
     for path in entries.flatten().map(|entry| entry.path()) {
-        let record = record_in(&path).filter(|record| record.keep || is_running(&path));
+        let record = Record::read(&path).filter(|record| record.keep || is_running(&path));
         running.extend(record.map(|record| (path, record)));
     }
     running.sort_by(|(_, a): &(PathBuf, Record), (_, b)| a.name.cmp(&b.name));
     Ok(running)
-}
-
-/// What is written down about the VM of this folder.
-pub fn record_in(folder: &Path) -> Option<Record> {
-    serde_json::from_slice(&fs::read(folder.join(RECORD)).ok()?).ok()
 }
 
 /// Whether a launch holds the folder.

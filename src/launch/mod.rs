@@ -7,170 +7,43 @@
 mod choice;
 mod diagnosis;
 mod disk;
+mod error;
 mod home;
 pub mod host;
+mod options;
 mod probe;
 mod ready;
+mod record;
 mod running;
 pub mod tool;
 mod vmm;
 
 pub use diagnosis::{Diagnosis, Layer, Symptoms, diagnose};
 pub use disk::Kind as DiskKind;
-pub use home::{Record, reconcile, root};
+pub use error::Error;
+pub use home::root;
+pub use options::Options;
 pub use probe::Failure;
 pub use ready::{NotReady, Passed, Ready};
+pub use record::Record;
 pub use running::{Error as RunningError, Running, find, list};
 pub use vmm::{Accelerator, Jail, Limits, Model, firecracker, program, qemu};
 
 use crate::boot::KernelArgs;
-use crate::findings::{Finding, Severity};
+use crate::findings::Severity;
 use crate::gate::{self, Request, Verdict};
 use crate::manifest::{Manifest, ProbeCheck};
 use crate::network::{NetworkMode, VmmFacts};
 use crate::progress::{Event, Observer, timed};
-use crate::values::{ByteSize, Sha256};
+use crate::values::Sha256;
 use home::Home;
 use host::{Attachment, Choice, Mac, Nic, Publish, Watch};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use vmm::{Checked, Machine, Vmm, file};
-
-/// How an image is to be launched.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The image folder.
-    pub folder: PathBuf,
-    /// The VM's name; by default the image's, with a number.
-    pub name: Option<String>,
-    /// Kernel arguments behind the manifest's.
-    pub append: String,
-    /// Values of the parameters that the manifest declares.
-    pub set: Vec<(String, String)>,
-    /// The host network; None: that of a kept VM, else user networking.
-    pub network: Option<Choice>,
-    /// Ports to forward besides those of the probes, under user networking.
-    pub publish: Vec<Publish>,
-    /// The NIC's address; by default that of a kept VM, else one that follows from the VM's name and this host.
-    pub mac: Option<Mac>,
-    /// The address that the guest is expected at.
-    pub expect: Option<IpAddr>,
-    /// Rules to let through, each with its reason.
-    pub allow: BTreeMap<String, String>,
-    /// What the VM's disk is, unless it has one.
-    pub disk: DiskKind,
-    /// What the disk and its filesystem are grown to.
-    pub disk_size: Option<ByteSize>,
-    /// Keep the disk when the VM stops.
-    pub keep: bool,
-    /// Memory.
-    pub memory: ByteSize,
-    /// Processors.
-    pub cpus: u8,
-    /// The machine; None: Firecracker's where it can be had, else QEMU's microvm.
-    pub model: Option<Model>,
-    /// How instructions are run; None: KVM where it works.
-    pub accelerator: Option<Accelerator>,
-    /// What the VM may use at most.
-    pub limits: Limits,
-    /// Firecracker's jail.
-    pub jail: Option<Jail>,
-}
-
-impl Options {
-    /// The defaults for an image: 1 GiB, 2 processors, user networking.
-    pub fn new(folder: &Path) -> Self {
-        Self {
-            folder: folder.to_owned(),
-            name: None,
-            append: String::new(),
-            set: Vec::new(),
-            network: None,
-            publish: Vec::new(),
-            mac: None,
-            expect: None,
-            allow: BTreeMap::new(),
-            disk: DiskKind::Copy,
-            disk_size: None,
-            keep: false,
-            memory: ByteSize(1 << 30),
-            cpus: 2,
-            model: None,
-            accelerator: None,
-            limits: Limits::default(),
-            jail: None,
-        }
-    }
-}
-
-/// Why a VM was not started, or does not run.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The gate refuses; nothing was started.
-    #[error("{}", refusal(.0))]
-    Refused(Vec<Finding>),
-    /// The gate could not come to a verdict.
-    #[error(transparent)]
-    Gate(#[from] gate::Error),
-    /// There is no kept VM of the name.
-    #[error(transparent)]
-    Kept(RunningError),
-    /// The host network cannot be had.
-    #[error(transparent)]
-    Host(#[from] host::Error),
-    /// The VM has no folder.
-    #[error(transparent)]
-    Home(#[from] home::Error),
-    /// The disk cannot be made.
-    #[error(transparent)]
-    Disk(#[from] disk::Error),
-    /// A kept disk was made from another image.
-    #[error(
-        "the disk of {name} was made from another image than {} is now\nhelp: goldsmith rm {name}; or choose another `--name`", folder.display()
-    )]
-    OtherImage {
-        /// The VM.
-        name: String,
-        /// The image folder.
-        folder: PathBuf,
-    },
-    /// What was asked for does not go together.
-    #[error("{0}")]
-    Unfit(&'static str),
-    /// The VMM does not run.
-    #[error(transparent)]
-    Vmm(#[from] vmm::Error),
-    /// KVM was asked for and does not work.
-    #[error("KVM does not work here: {0}\nhelp: leave `--accel` out, or use `--accel emulation`")]
-    NoKvm(String),
-    /// A running VM cannot be followed.
-    #[error("cannot {what}")]
-    Io {
-        /// What was tried.
-        what: &'static str,
-        /// Why not.
-        #[source]
-        cause: io::Error,
-    },
-    /// The VM did not become ready.
-    #[error("{0}")]
-    NotReady(Box<NotReady>),
-    /// Somebody asked to stop.
-    #[error("stopped")]
-    Stopped,
-}
-
-fn refusal(findings: &[Finding]) -> String {
-    match findings.iter().filter(|finding| finding.refuses()).count() {
-        1 => "refused: 1 conflict; nothing was started".to_owned(),
-        count => format!("refused: {count} conflicts; nothing was started"),
-    }
-}
 
 /// A running VM. Dropped, it is ended and everything that was made for it is gone, but for a disk that is to be kept.
 #[derive(Debug)]
@@ -209,11 +82,13 @@ impl<'o> Cleared<'o> {
     /// Puts together what the VM would be and runs the gate on it. `runs`: whether it is to be started.
     fn new(options: &'o Options, runs: bool, observer: &dyn Observer) -> Result<Self, Error> {
         let vms = root()?;
-        for name in reconcile(&vms)? {
+        for name in home::reconcile(&vms)? {
             observer.event(Event::Note(format!("cleaned up after {name}, whose launch had been killed")));
         }
-        for line in host::managed::reconcile()? {
-            observer.event(Event::Note(line));
+        match host::managed::reconcile() {
+            Ok(lines) => lines.into_iter().for_each(|line| observer.event(Event::Note(line))),
+            // It may be a network that this VM has nothing to do with.
+            Err(error) => observer.event(Event::Warning(error.to_string())),
         }
         let manifest = gate::manifest(&options.folder)?;
         let home = Home::create(&vms, options.name.as_deref(), &manifest.name)?;
@@ -229,7 +104,7 @@ impl<'o> Cleared<'o> {
         let mut adds = model.arguments(accelerator, &arguments(&[]).map_err(gate::Error::from)?);
         let given = arguments(&adds).map_err(gate::Error::from)?;
         adds.push(model.appends().to_owned());
-        let ports = ports(&manifest, &options.publish);
+        let ports = ports(&manifest, &options.publish, before);
         let attachment = timed::<_, Error>("network", observer, || {
             let nic = Nic { spec: &manifest.network.declared, mac, expect: options.expect, ports: &ports };
             let attachment = Attachment::new(&network, nic)?;
@@ -428,7 +303,13 @@ fn mac_of(folder: &Path) -> Mac {
     let machine = fs::read_to_string("/etc/machine-id").unwrap_or_default();
     let [a, b, c, d, ..] = Sha256::of(format!("{machine}\n{}", folder.display()).as_bytes()).0;
     // The prefix that QEMU and libvirt use for their guests.
-    Mac([0x52, 0x54, a, b, c, d])
+    Mac([0x52, 0x54, a, b, c,/// The ports that must be reachable: those asked for, then those that a kept VM had, then the probes'.
+fn ports(manifest: &Manifest, publish: &[Publish], before: Option<&Record>) -> Vec<Publish> {
+    let had = before.into_iter().flat_map(|before| before.forwards.keys().copied());
+    let probes = manifest.probes.iter().map(|probe| match probe.check {
+        ProbeCheck::Http { port, .. } | ProbeCheck::Tcp { port, .. } => port,
+    });
+    publish.iter().copied().chain(had.chain(probes).map(|guest| Publish { host: None, guest })).collect()
 }
 
 /// The ports that must be reachable: the probes', then those asked for.

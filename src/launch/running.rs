@@ -1,7 +1,8 @@
 //! VMs that other processes run, and kept ones: finding, following, stopping and deleting them.
 
-use super::home::{self, Record};
+use super::home;
 use super::host;
+use super::record::Record;
 use super::vmm::{file, qemu};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
@@ -89,10 +90,16 @@ pub struct Running {
 
 /// All running and kept VMs of this user, by name. What killed launches have left is cleaned up first.
 pub fn list() -> Result<Vec<Running>, Error> {
-    let root = home::root()?;
-    home::reconcile(&root)?;
-    let all = home::list(&root)?;
+    reconcile()?;
+    let all = home::list(&home::root()?)?;
     Ok(all.into_iter().map(|(folder, record)| Running { folder, record }).collect())
+}
+
+fn reconcile() -> Result<(), Error> {
+    home::reconcile(&home::root()?)?;
+    // What a network lacks is nothing that would keep anybody from looking at or stopping a VM.
+    let _ = host::managed::reconcile();
+    Ok(())
 }
 
 /// The running or kept VM of that name.
@@ -118,7 +125,7 @@ impl Running {
 
     /// What its launch has written down by now.
     pub fn refresh(&mut self) {
-        if let Some(record) = home::record_in(&self.folder) {
+        if let Some(record) = Record::read(&self.folder) {
             self.record = record;
         }
     }
@@ -151,8 +158,7 @@ impl Running {
             self.signal(Signal::KILL)?;
             self.ends(PATIENCE);
         }
-        home::reconcile(&home::root()?)?;
-        Ok(())
+        reconcile()
     }
 
     /// Writes a picture of the VM's display to a PNG file.

@@ -82,7 +82,6 @@ impl Host {
     /// What goldsmith has changed on the host and not changed back.
     pub fn changed(&self) -> Vec<String> {
         let mut changed = self.lab.processes();
-        changed.retain(|line| !line.contains("httpd"));
         changed.extend(self.lab.interfaces().into_iter().filter(|name| !self.interfaces.contains(name)));
         let tables = succeed(self.lab.command("nft").args(["list", "tables"]));
         changed.extend(String::from_utf8_lossy(&tables.stdout).lines().map(str::to_owned));
