@@ -303,19 +303,14 @@ fn mac_of(folder: &Path) -> Mac {
     let machine = fs::read_to_string("/etc/machine-id").unwrap_or_default();
     let [a, b, c, d, ..] = Sha256::of(format!("{machine}\n{}", folder.display()).as_bytes()).0;
     // The prefix that QEMU and libvirt use for their guests.
-    Mac([0x52, 0x54, a, b, c,/// The ports that must be reachable: those asked for, then those that a kept VM had, then the probes'.
+    Mac([0x52, 0x54, a, b, c, d])
+}
+
+/// The ports that must be reachable: those asked for, then those that a kept VM had, then the probes'.
 fn ports(manifest: &Manifest, publish: &[Publish], before: Option<&Record>) -> Vec<Publish> {
     let had = before.into_iter().flat_map(|before| before.forwards.keys().copied());
     let probes = manifest.probes.iter().map(|probe| match probe.check {
         ProbeCheck::Http { port, .. } | ProbeCheck::Tcp { port, .. } => port,
     });
     publish.iter().copied().chain(had.chain(probes).map(|guest| Publish { host: None, guest })).collect()
-}
-
-/// The ports that must be reachable: the probes', then those asked for.
-fn ports(manifest: &Manifest, publish: &[Publish]) -> Vec<Publish> {
-    let probes = manifest.probes.iter().map(|probe| match probe.check {
-        ProbeCheck::Http { port, .. } | ProbeCheck::Tcp { port, .. } => Publish { host: None, guest: port },
-    });
-    publish.iter().copied().chain(probes).collect()
 }
