@@ -206,10 +206,16 @@ pub fn reconcile(root: &Path) -> Result<Vec<String>, Error> {
         end_processes_in(&path);
         let record = Record::read(&path);
         let keep = record.as_ref().is_some_and(|record| record.keep);
-        if let Some(record) = record {
+        if let Some(mut record) = record
+            && let Some(tap) = record.tap.take()
+        {
             // What cannot be removed holds up nobody else's launch.
-            let _ = record.tap.map(|tap| tap.remove());
-            drop(record.cgroup.map(jail::Group));
+            let _ = tap.remove();
+            drop(record.cgroup.take().map(jail::Group));
+            if keep {
+                // After a reboot another tap may have its name and its number.
+                record.write(&path).map_err(io("write the record in", &path))?;
+            }
         }
         if keep {
             if !tidy(&path).map_err(io("tidy", &path))? {

@@ -215,6 +215,42 @@ fn what_a_killed_launch_leaves_of_a_tap_is_removed_by_the_next_one() {
 }
 
 #[test]
+fn a_kept_machine_starts_again_and_keeps_nothing_but_its_disk_and_logs() {
+    let stage = Stage::new("1.16", Play::Sit);
+    let mut begun = || {
+        let mut command = stage.launch();
+        command.arg("--keep");
+        let mut launch = running(command);
+        let started = || Stage::asked(&stage.vm()).last().is_some_and(|(path, _)| path == "/actions");
+        wait_until("the machine has been started", &mut launch, started);
+        fs::remove_file(stage.vm().join(ASKED)).unwrap();
+        launch
+    };
+    // Killed, it leaves its tap and all its files; the next command puts that in order.
+    let mut launch = begun();
+    succeed(stage.lab.command("pkill").args(["-KILL", "-x", "goldsmith"]));
+    launch.wait().unwrap();
+    assert!(stage.vm().join("vmlinux").exists());
+    succeed(stage.goldsmith().arg("ps"));
+    let kept = || {
+        let mut names: Vec<_> = fs::read_dir(stage.vm()).unwrap().map(|one| one.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(kept(), ["console.log", "disk.ext4", "vm.json", "vmm.log"]);
+    assert_eq!(stage.lab.interfaces(), ["br0", "lo"]);
+    let launch = begun();
+    succeed(stage.lab.command("pkill").args(["-INT", "-x", "goldsmith"]));
+    launch.wait_with_output().unwrap();
+    assert_eq!(kept(), ["console.log", "disk.ext4", "vm.json", "vmm.log"]);
+    // An overlay is not for Firecracker.
+    succeed(stage.goldsmith().args(["rm", "vm_1"]));
+    let output = stage.launch().args(["--disk", "overlay"]).output().unwrap();
+    assert!(text(&output).contains("does not read qcow2"), "{}", text(&output));
+    stage.assert_nothing_left();
+}
+
+#[test]
 fn a_jailed_machine_has_a_user_of_its_own_and_ends_with_its_launch() {
     if !is_root("the jail") {
         return;
