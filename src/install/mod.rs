@@ -34,7 +34,7 @@ use std::time::Instant;
 use unpack::Ledger;
 
 /// Changes whenever the same packages would give another layer.
-const FORMAT: &str = "base 5";
+const FORMAT: &str = "base 6";
 
 /// Why packages could not be installed.
 #[derive(Debug, thiserror::Error)]
