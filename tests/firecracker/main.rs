@@ -217,7 +217,7 @@ fn what_a_killed_launch_leaves_of_a_tap_is_removed_by_the_next_one() {
 #[test]
 fn a_kept_machine_starts_again_and_keeps_nothing_but_its_disk_and_logs() {
     let stage = Stage::new("1.16", Play::Sit);
-    let mut begun = || {
+    let begun = || {
         let mut command = stage.launch();
         command.arg("--keep");
         let mut launch = running(command);
