@@ -5,7 +5,7 @@ GOLDSMITH = target/release/goldsmith
 AGENT = target/guest/oauth-agent
 
 .DEFAULT_GOAL := help
-.PHONY: help image demo test test-desktop truth bench lint tool agent lock doc clean
+.PHONY: help image demo test test-desktop soak truth bench lint tool agent lock doc clean
 
 help: ## Lists the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,10 @@ bench: tool agent ## Compares speed with mmdebstrap, mke2fs, dd and sha256sum in
 test-desktop: agent ## Boots the desktop only: web page in a browser, VNC, health
 	@scripts/need build boot test
 	@$(CARGO) test --test desktop
+
+soak: agent ## Starts, stops and kills VMs at random for ten minutes (GOLDSMITH_SOAK_SECONDS) and looks for what is left
+	@scripts/need build boot test
+	@$(CARGO) test --quiet --test soak -- --ignored --nocapture
 
 lint: ## Checks formatting, lints, shell scripts and the licences of dependencies
 	@$(CARGO) fmt --all --check

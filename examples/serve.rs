@@ -68,7 +68,7 @@ fn stand_in(options: &[&str]) -> Result<()> {
 
 fn record(name: &str) -> Record {
     let value = json!({
-        "name": name, "image": "/", "supervisor": std::process::id(), "vmm": null, "machine": "none", "network": "bridge=none",
+        "name": name, "image": "/", "digest": "0".repeat(64), "keep": false, "supervisor": std::process::id(), "vmm": null, "machine": "none", "network": "bridge=none",
         "mac": "52:54:00:00:00:01", "address": "192.0.2.1", "forwards": {}, "args": "", "allowed": {}, "ready": false,
     });
     serde_json::from_value(value).unwrap_or_else(|error| panic!("a record has other fields: {error}"))

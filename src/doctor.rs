@@ -1,7 +1,10 @@
 //! What goldsmith needs of this machine, each need tried rather than looked up. In: nothing. Out: a list of checks.
 //! Uses `launch`, `sandbox`, `store`.
 
+use crate::launch::firecracker;
+use crate::launch::host::TOOLS;
 use crate::launch::qemu::{self, PROGRAM as QEMU};
+use crate::launch::tool::Tool;
 use crate::sandbox::{self, Way};
 use crate::store::Store;
 use crate::values::ByteSize;
@@ -47,7 +50,9 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 pub fn examine() -> Vec<Check> {
     let mut checks = vec![sandbox(), keyring()];
     checks.extend(cache());
-    checks.extend([qemu(), kvm(), tun(), dnsmasq(), uid_helper()]);
+    checks.extend([qemu(), kvm(), firecracker(), tun()]);
+    checks.extend(TOOLS.map(|needed| tool(needed, "`launch --network managed` needs it")));
+    checks.push(tool(Tool { program: "newuidmap", package: "uidmap" }, "ordinary users need it to build"));
     checks
 }
 
@@ -158,6 +163,18 @@ fn kvm() -> Check {
     }
 }
 
+/// Nobody must have it: QEMU does all that it does, more slowly.
+fn firecracker() -> Check {
+    match firecracker::Program::find() {
+        Ok(program) => check("firecracker", Verdict::Ok, program.path.display().to_string(), None),
+        Err(error) => {
+            let text = error.to_string();
+            let found = text.split("\nhelp: ").next().unwrap_or_default();
+            check("firecracker", Verdict::Ok, format!("{found}; QEMU is used"), None)
+        }
+    }
+}
+
 fn tun() -> Check {
     match fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun") {
         Ok(_) => check("tap", Verdict::Ok, "/dev/net/tun", None),
@@ -168,18 +185,12 @@ fn tun() -> Check {
     }
 }
 
-fn dnsmasq() -> Check {
-    tool("dnsmasq", "dnsmasq", "`launch --network managed` needs it", "apt-get install dnsmasq-base")
-}
-
-fn uid_helper() -> Check {
-    tool("newuidmap", "newuidmap", "ordinary users need it to build", "apt-get install uidmap")
-}
-
-fn tool(name: &'static str, program: &str, purpose: &str, help: &str) -> Check {
-    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
-    match path.split(':').map(|folder| Path::new(folder).join(program)).find(|path| path.exists()) {
-        Some(path) => check(name, Verdict::Ok, path.display().to_string(), None),
-        None => check(name, Verdict::Warn, format!("not installed; {purpose}"), Some(help)),
+fn tool(tool: Tool, purpose: &str) -> Check {
+    match tool.find() {
+        Ok(path) => check(tool.program, Verdict::Ok, path.display().to_string(), None),
+        Err(_) => {
+            let help = format!("apt-get install {}", tool.package);
+            check(tool.program, Verdict::Warn, format!("not installed; {purpose}"), Some(&help))
+        }
     }
 }

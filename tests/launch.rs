@@ -225,13 +225,16 @@ fn a_detached_vm_is_listed_followed_and_stopped() {
     assert!(text(&output).contains("stays is ready"), "{}", text(&output));
     let listed = succeed(&mut verb(&["ps", "--format", "json"]));
     let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
-    assert_eq!((&listed[0]["name"], &listed[0]["ready"]), (&"stays".into(), &true.into()), "{listed:#}");
+    let vm = &listed["vms"][0];
+    assert_eq!((&vm["name"], &vm["state"]), (&"stays".into(), &"ready".into()), "{listed:#}");
     assert!(text(&succeed(&mut verb(&["ps"]))).contains("10.0.2.15"));
     assert!(text(&succeed(&mut verb(&["logs", "stays"]))).contains("Linux version"));
     let output = verb(&["stop", "stay"]).output().unwrap();
     assert!(!output.status.success() && text(&output).contains("these are: stays"), "{}", text(&output));
+    let output = verb(&["screenshot", "stays", "screen.png"]).output().unwrap();
+    assert!(!output.status.success() && text(&output).contains("--machine q35"), "{}", text(&output));
     succeed(&mut verb(&["stop", "stays"]));
     assert!(std::fs::read_dir(state.path().join("vms")).unwrap().next().is_none());
-    let port = listed[0]["forwards"]["8080"].as_u64().unwrap() as u16;
+    let port = vm["forwards"]["8080"].as_u64().unwrap() as u16;
     assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err(), "the VM still answers");
 }

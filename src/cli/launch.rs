@@ -5,8 +5,8 @@ use super::lines::{self, Lines};
 use super::terminal::{self, Terminal};
 use super::verify::allow;
 use crate::findings::render;
-use crate::launch::host::{Choice, Mac, Publish};
-use crate::launch::{Accelerator, Error, Line, Options, Ready, Vm};
+use crate::launch::host::{Choice, Mac, Publish, Subnet};
+use crate::launch::{self, Accelerator, DiskKind, Error, Jail, Limits, Line, Model, Options, Ready, Vm};
 use crate::progress::Observer;
 use crate::values::ByteSize;
 use rustix::fs::{Mode, OFlags};
@@ -24,26 +24,36 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Before anything starts, the image's files are compared with its manifest, and the network is recomputed from the image's
 /// own files, the exact kernel arguments and the host. On a conflict every reason is printed and the exit status is 3.
 ///
-/// The golden image is never written: the VM has a disk of its own, which is deleted with it. The VM runs until Ctrl-C;
-/// then nothing of it is left. The probes that the recipe declares say when it is ready; when it is not, the layer that
-/// failed is named, with the console's last lines.
+/// The golden image is never written: the VM has a disk of its own, which is deleted with it unless `--keep` says otherwise.
+/// The VM runs until Ctrl-C; then nothing of it is left. A kept VM boots again with `goldsmith launch --name NAME`. The
+/// probes that the recipe declares say when it is ready; when it is not, the layer that failed is named, with the console's
+/// last lines.
 ///
 /// `--detach` returns once the VM is ready; `goldsmith ps` lists it, `goldsmith stop` ends it.
+///
+/// The VM is Firecracker's where KVM works, Firecracker is installed and the network is not `user`; else it is QEMU's.
+/// `--dry-run` prints what either would be told: Firecracker's `--config-file`, or QEMU's command line as a JSON list.
 ///
 /// Example: goldsmith launch images/desktop --set decodo_port=10001 --network bridge=br0
 #[derive(clap::Args)]
 pub struct Args {
-    /// A folder that `goldsmith build` wrote, as in images/desktop
-    folder: PathBuf,
+    /// A folder that `goldsmith build` wrote, as in images/desktop [default: that of the kept VM]
+    #[arg(required_unless_present = "name")]
+    folder: Option<PathBuf>,
     /// Kernel arguments behind the manifest's; the gate sees them
     #[arg(long, value_name = "ARGS", default_value = "", allow_hyphen_values = true)]
     append: String,
     /// Set a boot parameter that the recipe declares (may be repeated)
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     set: Vec<(String, String)>,
-    /// The host network: `user` (no privileges, ports on loopback) or `bridge=NAME` (the address is read from the lease)
-    #[arg(long, value_name = "NETWORK", default_value_t = Choice::User)]
-    network: Choice,
+    /// The host network: `user` (no privileges, ports on loopback), `managed` or `managed=NAME` (a bridge with leases and
+    /// NAT, made for this VM or shared with others) or `bridge=NAME` (an existing one) [default: that of the kept VM, else
+    /// `user`]
+    #[arg(long, value_name = "NETWORK")]
+    network: Option<Choice>,
+    /// The subnet of a managed network, as in 10.77.0.1/24 [default: the one the image needs, else one that is free]
+    #[arg(long, value_name = "SUBNET", requires = "network")]
+    subnet: Option<Subnet>,
     /// Forward one more port under `--network user`: GUEST or HOST:GUEST (may be repeated)
     #[arg(long, value_name = "PORT")]
     publish: Vec<Publish>,
@@ -53,6 +63,15 @@ pub struct Args {
     /// Let a rule through: `--allow NET-K004=migrating`; the reason is recorded (may be repeated)
     #[arg(long, value_name = "RULE=REASON", value_parser = allow)]
     allow: Vec<(String, String)>,
+    /// Keep the VM's disk when it stops; `goldsmith rm` deletes it
+    #[arg(long)]
+    keep: bool,
+    /// What the VM's disk is [default: copy, which shares blocks with the image where the filesystem can]
+    #[arg(long, value_enum, value_name = "KIND")]
+    disk: Option<Disk>,
+    /// Grow the disk and its filesystem before the guest starts, as in 20G
+    #[arg(long, value_name = "SIZE")]
+    disk_size: Option<ByteSize>,
     /// The VM's name [default: the image's, with a number]
     #[arg(long)]
     name: Option<String>,
@@ -65,6 +84,24 @@ pub struct Args {
     /// Processors
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=32))]
     cpus: u8,
+    /// What runs the VM [default: firecracker where it can, else qemu]
+    #[arg(long, value_enum, value_name = "VMM")]
+    vmm: Option<VmmName>,
+    /// QEMU's machine: q35 has PCI and a display, so the NIC's name differs unless `net.ifnames=0` [default: microvm]
+    #[arg(long, value_enum, value_name = "MACHINE")]
+    machine: Option<Board>,
+    /// Bytes a second that the disk is read and written with at most, as in 50M
+    #[arg(long, value_name = "SIZE", value_parser = rate)]
+    limit_disk: Option<ByteSize>,
+    /// Bytes a second that the NIC receives at most, and sends at most; Firecracker only
+    #[arg(long, value_name = "SIZE", value_parser = rate)]
+    limit_net: Option<ByteSize>,
+    /// Run Firecracker in its jailer: a user, a root folder and processes of its own (needs root)
+    #[arg(long)]
+    jail: bool,
+    /// A setting of the jail's control group, as in memory.max=2G (may be repeated)
+    #[arg(long, value_name = "FILE=VALUE", requires = "jail", value_parser = setting)]
+    cgroup: Vec<String>,
     /// How instructions are run [default: kvm where it works, else emulation]
     #[arg(long, value_enum, value_name = "HOW")]
     accel: Option<Accel>,
@@ -77,12 +114,24 @@ pub struct Args {
     /// Stop the VM as soon as every probe has passed: a test boot
     #[arg(long)]
     stop_after_ready: bool,
+    /// Run the gate, print what the VMM would be told as JSON, and start nothing
+    #[arg(long, conflicts_with_all = ["detach", "stop_after_ready"])]
+    dry_run: bool,
     /// How to print the result
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     /// Print warnings, errors and the result only
     #[arg(long, short)]
     quiet: bool,
+}
+
+/// How instructions are run.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Disk {
+    /// All of the image's bytes, sparse
+    Copy,
+    /// A qcow2 file with what differs from the image (QEMU only)
+    Overlay,
 }
 
 /// How instructions are run.
@@ -101,6 +150,35 @@ impl Accel {
             Self::Kvm => "kvm",
             Self::Emulation => "emulation",
         }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum VmmName {
+    /// KVM or emulation, any network
+    Qemu,
+    /// KVM only, on a bridge
+    Firecracker,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Board {
+    /// Small, virtio over MMIO: the NIC is eth0
+    Microvm,
+    /// A PC with PCI and a display
+    Q35,
+}
+
+/// `50M` or `50M/s`.
+fn rate(text: &str) -> Result<ByteSize, String> {
+    let rate: ByteSize = text.strip_suffix("/s").unwrap_or(text).parse().map_err(|error| format!("{error}"))?;
+    if rate.0 == 0 { Err("nothing would ever be read or written".to_owned()) } else { Ok(rate) }
+}
+
+fn setting(text: &str) -> Result<String, String> {
+    match text.split_once('=') {
+        Some((file, value)) if file.contains('.') && !file.contains('/') && !value.is_empty() => Ok(text.to_owned()),
+        _ => Err("write FILE=VALUE, as in `memory.max=2G`".to_owned()),
     }
 }
 
@@ -130,7 +208,12 @@ pub fn run(args: Args) -> ExitCode {
             return ExitCode::FAILURE;
         }
     }
-    let stopped = || stop.load(Ordering::Relaxed);
+    if args.subnet.is_some() && !matches!(args.network, Some(Choice::Managed { .. })) {
+        anstream::eprintln!("error: `--subnet` is for managed networks: `--network managed`");
+        return ExitCode::from(2);
+    }
+    // Each signal counts once: the second one hurries what the first one began.
+    let stopped = || stop.swap(false, Ordering::Relaxed);
     let outcome = launch(&args, &stopped);
     if let (Format::Lines, Err(error)) = (args.format, &outcome) {
         return lines::fail(error);
@@ -143,7 +226,8 @@ pub fn run(args: Args) -> ExitCode {
             } else {
                 anstream::eprint!("{}", render::human(&findings, terminal::colour()));
             }
-            let name = args.folder.display();
+            let folder = args.folder.unwrap_or_default();
+            let name = folder.display();
             let count = findings.iter().filter(|finding| finding.refuses()).count();
             let conflicts = if count == 1 { "conflict" } else { "conflicts" };
             anstream::eprintln!("refused: {count} {conflicts} in {name} — nothing was started");
@@ -189,34 +273,51 @@ fn detach() -> io::Result<ExitCode> {
 
 /// Lets the terminal and the process that was asked go on without this one.
 fn leave() -> io::Result<()> {
+    // Before anybody is told: the parent's end must mean nothing from then on.
+    set_parent_process_death_signal(None)?;
+    // It fails for the leader of a process group, which needs no group of its own.
+    let _ = rustix::process::setsid();
     io::stdout().write_all(&[READY])?;
     io::stdout().flush()?;
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)?;
-    set_parent_process_death_signal(None)?;
-    // It fails for the leader of a process group, which needs no group of its own.
-    let _ = rustix::process::setsid();
     Ok(())
 }
 
 fn launch(args: &Args, stopped: &dyn Fn() -> bool) -> Result<(), Error> {
+    let folder = match (&args.folder, &args.name) {
+        (None, Some(name)) => launch::find(name).map(|kept| kept.record.image).map_err(Error::Kept)?,
+        (folder, _) => folder.clone().unwrap_or_default(),
+    };
     let options = Options {
         name: args.name.clone(),
         append: args.append.clone(),
         set: args.set.clone(),
-        network: args.network.clone(),
+        network: match args.network.clone() {
+            Some(Choice::Managed { name, .. }) => Some(Choice::Managed { name, subnet: args.subnet }),
+            other => other,
+        },
         publish: args.publish.clone(),
         mac: args.mac,
         expect: args.expect,
         allow: args.allow.iter().cloned().collect(),
+        disk: match args.disk {
+            None | Some(Disk::Copy) => DiskKind::Copy,
+            Some(Disk::Overlay) => DiskKind::Overlay,
+        },
+        disk_size: args.disk_size,
+        keep: args.keep,
         memory: args.memory,
         cpus: args.cpus,
+        model: model(args)?,
+        limits: Limits { disk: args.limit_disk, net: args.limit_net },
+        jail: args.jail.then(|| Jail { cgroups: args.cgroup.clone() }),
         accelerator: args.accel.map(|accel| match accel {
             Accel::Kvm => Accelerator::Kvm,
             Accel::Emulation => Accelerator::Emulation,
         }),
-        ..Options::new(&args.folder)
+        ..Options::new(&folder)
     };
     let io = |what| move |cause| Error::Io { what, cause };
     if args.stay {
@@ -227,6 +328,10 @@ fn launch(args: &Args, stopped: &dyn Fn() -> bool) -> Result<(), Error> {
         Format::Lines => Box::new(Lines),
         Format::Human | Format::Json => Box::new(Terminal::new(args.quiet)),
     };
+    if args.dry_run {
+        anstream::println!("{:#}", Vm::describe(&options, &*observer)?);
+        return Ok(());
+    }
     let mut vm = Vm::start(&options, &*observer)?;
     if !args.quiet && args.format == Format::Human {
         anstream::eprintln!("  console          {}", vm.console().display());
@@ -245,15 +350,42 @@ fn launch(args: &Args, stopped: &dyn Fn() -> bool) -> Result<(), Error> {
     }
     if args.format == Format::Human {
         let how = if args.stay { format!("`goldsmith stop {}`", ready.name) } else { "Ctrl-C".to_owned() };
-        anstream::println!("{how} stops it and leaves nothing behind.");
+        match vm.record() {
+            record if record.keep => {
+                let name = &record.name;
+                anstream::println!(
+                    "{how} stops it; `goldsmith launch --name {name}` boots it again, `goldsmith rm {name}` deletes it."
+                );
+            }
+            _ => anstream::println!("{how} stops it and leaves nothing behind."),
+        }
     }
     if args.stay {
         leave().map_err(io("leave the terminal"))?;
     }
     if let Some(status) = vm.wait(stopped)? {
         anstream::eprintln!("{} ended by itself ({status})", ready.name);
+    } else if vm.shut_down(stopped)? {
+        anstream::eprintln!("{} has shut down", ready.name);
+    } else {
+        anstream::eprintln!("{} was killed: it did not shut down in time", ready.name);
     }
     Ok(())
+}
+
+/// The machine that was asked for, if one was.
+fn model(args: &Args) -> Result<Option<Model>, Error> {
+    Ok(match (args.vmm, args.machine) {
+        (Some(VmmName::Firecracker), Some(_)) => {
+            return Err(Error::Unfit(
+                "`--machine` is QEMU's: Firecracker has one machine\nhelp: leave one of the two out",
+            ));
+        }
+        (Some(VmmName::Firecracker), None) => Some(Model::Firecracker),
+        (_, Some(Board::Q35)) => Some(Model::Q35),
+        (Some(VmmName::Qemu), None) | (_, Some(Board::Microvm)) => Some(Model::Microvm),
+        (None, None) => None,
+    })
 }
 
 /// What a person wants to know of a VM that is ready.

@@ -15,11 +15,15 @@ pub mod lock;
 pub mod logs;
 pub mod man;
 pub mod ps;
+pub mod rm;
 pub mod schema;
+pub mod screenshot;
 pub mod serve;
+pub mod ssh;
 pub mod stop;
 pub mod terminal;
 pub mod verify;
+pub mod wait;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -39,7 +43,7 @@ Exit status: 0 fine, 1 failed, 2 usage, 3 refused by the gate; 130 after Ctrl-C.
 
 Environment:
   GOLDSMITH_CACHE    folder of the cache; else $XDG_CACHE_HOME/goldsmith, else ~/.cache/goldsmith
-  GOLDSMITH_STATE    folder of running VMs; else $XDG_STATE_HOME/goldsmith, else ~/.local/state/goldsmith
+  GOLDSMITH_STATE    folder of VMs; else $XDG_STATE_HOME/goldsmith, else ~/.local/state/goldsmith
   GOLDSMITH_TIMEOUT  seconds a mirror may be silent; else 30
   NO_COLOR           no colours";
 
@@ -50,10 +54,14 @@ enum Verb {
     Lock(lock::Args),
     Build(build::Args),
     Verify(Box<verify::Args>),
-    Launch(launch::Args),
+    Launch(Box<launch::Args>),
     Ps(ps::Args),
     Logs(logs::Args),
+    Wait(wait::Args),
+    Ssh(ssh::Args),
     Stop(stop::Args),
+    Rm(rm::Args),
+    Screenshot(screenshot::Args),
     Serve(serve::Args),
     Inspect(inspect::Args),
     Diff(diff::Args),
@@ -72,10 +80,14 @@ pub fn main() -> ExitCode {
         Verb::Lock(args) => lock::run(args),
         Verb::Build(args) => build::run(args),
         Verb::Verify(args) => verify::run(*args),
-        Verb::Launch(args) => launch::run(args),
+        Verb::Launch(args) => launch::run(*args),
         Verb::Ps(args) => ps::run(args),
         Verb::Logs(args) => logs::run(args),
+        Verb::Wait(args) => wait::run(args),
+        Verb::Ssh(args) => ssh::run(args),
         Verb::Stop(args) => stop::run(args),
+        Verb::Rm(args) => rm::run(args),
+        Verb::Screenshot(args) => screenshot::run(args),
         Verb::Serve(args) => serve::run(args),
         Verb::Inspect(args) => inspect::run(args),
         Verb::Diff(args) => diff::run(args),

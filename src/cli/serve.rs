@@ -34,7 +34,7 @@ pub struct Args {
     /// A file with the bearer token [default: one in the state folder, made at the first start]
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// The VMs' host network, as for `goldsmith launch`
+    /// The VMs' host network, as for `goldsmith launch`; VMs on one managed network share it
     #[arg(long, value_name = "NETWORK", default_value_t = Choice::User)]
     network: Choice,
     /// How instructions are run, as for `goldsmith launch`

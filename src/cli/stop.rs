@@ -1,14 +1,17 @@
 //! `goldsmith stop`
 
 use super::terminal;
-use crate::launch;
+use crate::launch::{self, Running};
+use crate::values;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Stop running VMs and leave nothing of them behind
 ///
-/// The guest's disk is deleted with it; the golden image was never written.
+/// The guest is asked to shut down (Ctrl-Alt-Del, and the power button where there is one) and killed when it takes too
+/// long. Its disk is deleted with it, unless it was launched with `--keep`; the golden image was never written.
 ///
-/// Example: goldsmith stop desktop-1
+/// Example: goldsmith stop desktop-1 --timeout 30s
 #[derive(clap::Args)]
 pub struct Args {
     /// The VMs, as `goldsmith ps` lists them
@@ -17,6 +20,13 @@ pub struct Args {
     /// All of them
     #[arg(long, conflicts_with = "names")]
     all: bool,
+    /// How long the guest may take to shut down, as in 500ms or 2m; 0s kills it at once
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = timeout)]
+    timeout: Duration,
+}
+
+fn timeout(text: &str) -> Result<Duration, String> {
+    values::duration(text).ok_or_else(|| "write a time of at most a day, as in `30s`".to_owned())
 }
 
 /// Runs the verb.
@@ -33,13 +43,16 @@ pub fn run(args: Args) -> ExitCode {
 /// All names are looked up before anything is stopped.
 fn stop(args: &Args) -> Result<(), launch::RunningError> {
     let wanted: Vec<_> = if args.all {
-        launch::list()?
+        launch::list()?.into_iter().filter(Running::is_alive).collect()
     } else {
         args.names.iter().map(|name| launch::find(name)).collect::<Result<_, _>>()?
     };
     for vm in wanted {
-        vm.stop()?;
-        anstream::println!("{} stopped", vm.record.name);
+        vm.stop(args.timeout)?;
+        let name = &vm.record.name;
+        let again =
+            if vm.record.keep { format!("; `goldsmith launch --name {name}` boots it again") } else { String::new() };
+        anstream::println!("{name} stopped{again}");
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Layer {
-    /// The VMM ended.
+    /// The VMM ended, or stopped the machine.
     Vmm,
     /// The kernel panicked, or never said a word.
     Kernel,
@@ -33,6 +33,8 @@ pub enum Layer {
 pub struct Symptoms<'a> {
     /// How the VMM ended, if it did.
     pub ended: Option<&'a str>,
+    /// What the VMM says of a machine that does not run.
+    pub halted: Option<&'a str>,
     /// The console's last few hundred lines.
     pub console: &'a str,
     /// What was said on the NIC.
@@ -110,6 +112,10 @@ fn verdict(symptoms: &Symptoms) -> Verdict {
     if let Some(ended) = symptoms.ended {
         let help = "the guest has stopped or rebooted itself, or the VMM failed: see the console and the VMM's log";
         return (Layer::Vmm, format!("the VMM ended with {ended}"), None, help);
+    }
+    if let Some(state) = symptoms.halted {
+        let help = "the VMM has stopped the machine: see the VMM's log, and the host's kernel log";
+        return (Layer::Vmm, format!("the VMM says that the machine does not run: {state}"), None, help);
     }
     if symptoms.console.trim().is_empty() && symptoms.said.is_empty() {
         let help = "is `console=ttyS0` among the boot arguments? does the kernel fit the machine?";
@@ -194,6 +200,7 @@ mod tests {
         assert_eq!(console("initrd: the root device /dev/vdz did not appear within 20 s"), Layer::Root);
         assert_eq!(console("[ 1.0] Kernel panic - not syncing: Attempted to kill init!"), Layer::Kernel);
         assert_eq!(console(booted), Layer::Vmm);
+        assert_eq!(layer(Symptoms { halted: Some("internal-error"), ..Symptoms::default() }), Layer::Vmm);
         assert_eq!(layer(Symptoms { dhcp: true, ..Symptoms::default() }), Layer::Kernel);
         let probe = |failure: Failure| {
             let probes = [("web".to_owned(), Some(failure)), ("other".to_owned(), None)];

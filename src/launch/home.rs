@@ -1,17 +1,17 @@
-//! Where a VM lives while it runs: a folder of its own, locked by the process that runs it.
+//! Where a VM lives: a folder of its own, locked by the process that runs it.
 //!
 //! `$GOLDSMITH_STATE`, else `$XDG_STATE_HOME/goldsmith`, else `~/.local/state/goldsmith`; in it `vms/NAME/`. The lock
-//! (`flock` on the folder) ends with its holder, so a folder without one belonged to a launch that was killed: the next
-//! launch ends what is left of that VM and deletes the folder.
+//! (`flock` on the folder) ends with its holder. A folder without one is that of a kept VM, when its record says so; else
+//! it belonged to a launch that was killed: the next command ends what is left of that VM, removes what its record names
+//! outside of the folder, and deletes the folder.
 
-use super::host;
+use super::record::{self, Record};
+use super::vmm::file;
+use super::vmm::firecracker::jail;
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
@@ -26,6 +26,9 @@ pub enum Error {
     /// A VM of this name is running.
     #[error("a VM called {0} is running already\nhelp: choose another `--name`, or leave it out")]
     Taken(String),
+    /// A VM that is to be deleted is running.
+    #[error("{0} is running\nhelp: goldsmith stop {0}")]
+    Running(String),
     /// Not a name.
     #[error("`{0}` cannot be a VM's name\nhelp: use at most 40 letters, digits, `-` and `_`")]
     Name(String),
@@ -42,52 +45,18 @@ pub enum Error {
     },
 }
 
-/// What is written down about a running VM, as `vm.json` in its folder.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
-    /// Its name.
-    pub name: String,
-    /// The image folder.
-    pub image: PathBuf,
-    /// The process that runs the VM.
-    pub supervisor: u32,
-    /// The VMM's process.
-    pub vmm: Option<u32>,
-    /// `qemu microvm, emulation`.
-    pub machine: String,
-    /// `user`, `bridge=br0`.
-    pub network: String,
-    /// The NIC's address.
-    pub mac: String,
-    /// The guest's address, once it is known.
-    pub address: Option<Ipv4Addr>,
-    /// Loopback port by guest port, under user networking.
-    pub forwards: BTreeMap<u16, u16>,
-    /// The exact kernel arguments.
-    pub args: String,
-    /// Rules that were let through, each with its reason.
-    pub allowed: BTreeMap<String, String>,
-    /// Whether every probe has passed.
-    pub ready: bool,
-}
-
-impl Record {
-    /// Where a port of the guest is reached from this host, once its address is known. None: it is not forwarded.
-    pub fn reach(&self, port: u16) -> Option<SocketAddr> {
-        if self.network == host::Choice::User.to_string() {
-            return self.forwards.get(&port).map(|host| (Ipv4Addr::LOCALHOST, *host).into());
-        }
-        self.address.map(|address| (address, port).into())
-    }
-}
-
-/// The folder of one running VM. Dropped, it is deleted.
 #[derive(Debug)]
 pub struct Home {
     name: String,
     path: PathBuf,
+    /// What a kept VM had written down when it last ran.
+    before: Option<Record>,
+    keep: bool,
     _lock: File,
 }
+
+/// What is kept of a kept VM: disk, logs, record, the keys that its ssh server has shown.
+const KEPT: [&str; 6] = [file::DISK, file::OVERLAY, file::CONSOLE, file::VMM, file::KNOWN_HOSTS, record::FILE];
 
 /// The folder of all VMs of this user.
 pub fn root() -> Result<PathBuf, Error> {
@@ -101,7 +70,8 @@ pub fn root() -> Result<PathBuf, Error> {
 }
 
 impl Home {
-    /// Makes a folder for a VM called `wanted`, or `image-1`, `image-2`, …
+    /// Makes a folder for a VM called `wanted`, or takes that of the kept VM of this name; without a name it is `image-1`,
+    /// `image-2`, …
     pub fn create(root: &Path, wanted: Option<&str>, image: &str) -> Result<Self, Error> {
         let _all = lock_root(root)?;
         if let Some(name) = wanted {
@@ -109,7 +79,8 @@ impl Home {
             if name.is_empty() || name.len() > 40 || name.starts_with('-') || !name.bytes().all(good) {
                 return Err(Error::Name(name.to_owned()));
             }
-            return Self::make(root, name)?.ok_or_else(|| Error::Taken(name.to_owned()));
+            let home = Self::make(root, name)?.map_or_else(|| Self::again(root, name), |home| Ok(Some(home)))?;
+            return home.ok_or_else(|| Error::Taken(name.to_owned()));
         }
         for number in 1_u32.. {
             if let Some(home) = Self::make(root, &format!("{image}-{number}"))? {
@@ -132,7 +103,26 @@ impl Home {
         }
         let lock = File::open(&path).map_err(io("open"))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|errno| io("lock")(errno.into()))?;
-        Ok(Some(Self { name: name.to_owned(), path, _lock: lock }))
+        Ok(Some(Self { name: name.to_owned(), path, before: None, keep: false, _lock: lock }))
+    }
+
+    /// The folder of a kept VM. None: it runs, or it is not kept.
+    fn again(root: &Path, name: &str) -> Result<Option<Self>, Error> {
+        let path = root.join(name);
+        let lock = File::open(&path).map_err(|cause| Error::Io { what: "open", path: path.clone(), cause })?;
+        let free = take(&lock);
+        let before = Record::read(&path).filter(|record| free && record.keep);
+        Ok(before.map(|before| Self { name: name.to_owned(), path, before: Some(before), keep: true, _lock: lock }))
+    }
+
+    /// What the VM had written down when it last ran, if it was kept.
+    pub fn before(&self) -> Option<&Record> {
+        self.before.as_ref()
+    }
+
+    /// From now on the disk outlives the VM: its record says so.
+    pub fn keep(&mut self) {
+        self.keep = true;
     }
 
     /// The VM's name.
@@ -145,23 +135,60 @@ impl Home {
         &self.path
     }
 
-    /// Writes the record, whole or not at all.
+    /// Writes the record.
     pub fn write(&self, record: &Record) -> Result<(), Error> {
-        let (path, part) = (self.path.join("vm.json"), self.path.join("vm.json.part"));
-        let text = serde_json::to_vec_pretty(record).unwrap_or_default();
-        let write = fs::write(&part, text).and_then(|()| fs::rename(&part, &path));
-        write.map_err(|cause| Error::Io { what: "write", path, cause })
+        record.write(&self.path).map_err(|cause| Error::Io {
+            what: "write the record in",
+            path: self.path.clone(),
+            cause,
+        })
     }
 }
 
 impl Drop for Home {
     fn drop(&mut self) {
-        // What cannot be deleted now is deleted by the next launch.
-        let _ = fs::remove_dir_all(&self.path);
+        // What cannot be deleted now is deleted by the next command.
+        let _ = if self.keep { tidy(&self.path).map(drop) } else { fs::remove_dir_all(&self.path) };
     }
 }
 
-/// Ends and deletes what killed launches have left; returns the names of their VMs.
+/// Deletes what a stopped VM needs no longer; whether there was something.
+fn tidy(folder: &Path) -> io::Result<bool> {
+    let mut some = false;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if KEPT.iter().any(|kept| entry.file_name() == *kept) {
+            continue;
+        }
+        some = true;
+        if entry.file_type()?.is_dir() { fs::remove_dir_all(entry.path())? } else { fs::remove_file(entry.path())? }
+    }
+    Ok(some)
+}
+
+/// Deletes a kept VM with its disk.
+pub fn remove(folder: &Path, name: &str) -> Result<(), Error> {
+    let io = |what| {
+        let path = folder.to_owned();
+        move |cause| Error::Io { what, path, cause }
+    };
+    let _all = lock_root(folder.parent().unwrap_or(folder))?;
+    let lock = File::open(folder).map_err(io("open"))?;
+    if !take(&lock) {
+        return Err(Error::Running(name.to_owned()));
+    }
+    fs::remove_dir_all(folder).map_err(io("delete"))
+}
+
+/// Locks a folder, unless somebody holds it for longer than a look at it takes.
+fn take(folder: &File) -> bool {
+    (0..5).any(|attempt| {
+        std::thread::sleep(std::time::Duration::from_millis(10 * attempt));
+        flock(folder, FlockOperation::NonBlockingLockExclusive).is_ok()
+    })
+}
+
+/// Ends and deletes what killed launches have left, but for the disks of VMs that are kept; returns the names of their VMs.
 pub fn reconcile(root: &Path) -> Result<Vec<String>, Error> {
     let _all = lock_root(root)?;
     let io = |what, path: &Path| {
@@ -176,21 +203,40 @@ pub fn reconcile(root: &Path) -> Result<Vec<String>, Error> {
             continue;
         }
         end_processes_in(&path);
-        fs::remove_dir_all(&path).map_err(io("delete", &path))?;
+        let record = Record::read(&path);
+        let keep = record.as_ref().is_some_and(|record| record.keep);
+        if let Some(mut record) = record
+            && let Some(tap) = record.tap.take()
+        {
+            // What cannot be removed holds up nobody else's launch.
+            let _ = tap.remove();
+            drop(record.cgroup.take().map(jail::Group));
+            if keep {
+                // After a reboot another tap may have its name and its number.
+                record.write(&path).map_err(io("write the record in", &path))?;
+            }
+        }
+        if keep {
+            if !tidy(&path).map_err(io("tidy", &path))? {
+                continue;
+            }
+        } else {
+            fs::remove_dir_all(&path).map_err(io("delete", &path))?;
+        }
         cleaned.extend(path.file_name().map(|name| name.to_string_lossy().into_owned()));
     }
     cleaned.sort();
     Ok(cleaned)
 }
 
-/// The running VMs, by name. One that is just being made is not listed.
+/// The VMs that run or are kept, by name. One that is just being made is not listed.
 pub fn list(root: &Path) -> Result<Vec<(PathBuf, Record)>, Error> {
     let _all = lock_root(root)?;
     let entries = fs::read_dir(root).map_err(|cause| Error::Io { what: "read", path: root.into(), cause })?;
     let mut running = Vec::new();
     for path in entries.flatten().map(|entry| entry.path()) {
-        let record = fs::read(path.join("vm.json")).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        running.extend(record.filter(|_| is_running(&path)).map(|record| (path, record)));
+        let record = Record::read(&path).filter(|record| record.keep || is_running(&path));
+        running.extend(record.map(|record| (path, record)));
     }
     running.sort_by(|(_, a): &(PathBuf, Record), (_, b)| a.name.cmp(&b.name));
     Ok(running)

@@ -4,158 +4,55 @@
 //! [`Vm`] owns all that it needs (process, tap, disk, folder): when it is dropped, or when this process ends in any way,
 //! nothing of it is left. Uses `gate`, `manifest`, `network`, `boot`, `progress`, `values`.
 
+mod choice;
 mod diagnosis;
 mod disk;
+mod error;
 mod home;
 pub mod host;
+mod options;
 mod probe;
 mod ready;
+mod record;
 mod report;
 mod running;
+pub mod tool;
 mod vmm;
 
 pub use diagnosis::{Diagnosis, Layer, Symptoms, diagnose};
-pub use home::{Record, reconcile, root};
+pub use disk::Kind as DiskKind;
+pub use error::Error;
+pub use home::root;
+pub use options::Options;
 pub use probe::{Failure, ask};
 pub use ready::{NotReady, Passed, Ready};
+pub use record::Record;
 pub use report::Line;
-pub use running::{Error as RunningError, Running, find, list};
-pub use vmm::{Accelerator, qemu};
+pub use running::{DEFAULT as STOP_TIMEOUT, Error as RunningError, Running, find, list};
+pub use vmm::{Accelerator, Jail, Limits, Model, firecracker, program, qemu};
 
 use crate::boot::KernelArgs;
-use crate::findings::{Finding, Severity};
+use crate::findings::Severity;
 use crate::gate::{self, Request, Verdict};
 use crate::manifest::Manifest;
 use crate::network::{NetworkMode, VmmFacts};
 use crate::progress::{Event, Observer, timed};
-use crate::values::{ByteSize, Sha256};
+use crate::values::Sha256;
 use home::Home;
-use host::{Attachment, Choice, Mac, Publish, Watch};
+use host::{Attachment, Choice, Mac, Nic, Publish, Watch};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use vmm::{Machine, Qemu, file};
+use vmm::{Checked, Machine, Vmm, file};
 
-/// How an image is to be launched.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The image folder.
-    pub folder: PathBuf,
-    /// The VM's name; by default the image's, with a number.
-    pub name: Option<String>,
-    /// Kernel arguments behind the manifest's.
-    pub append: String,
-    /// Values of the parameters that the manifest declares.
-    pub set: Vec<(String, String)>,
-    /// The host network.
-    pub network: Choice,
-    /// Ports to forward besides those of the probes, under user networking.
-    pub publish: Vec<Publish>,
-    /// The NIC's address; by default one that follows from the VM's name and this host.
-    pub mac: Option<Mac>,
-    /// The address that the guest is expected at.
-    pub expect: Option<IpAddr>,
-    /// Rules to let through, each with its reason.
-    pub allow: BTreeMap<String, String>,
-    /// Memory.
-    pub memory: ByteSize,
-    /// Processors.
-    pub cpus: u8,
-    /// How instructions are run; None: KVM where it works.
-    pub accelerator: Option<Accelerator>,
-}
-
-impl Options {
-    /// The defaults for an image: 1 GiB, 2 processors, user networking.
-    pub fn new(folder: &Path) -> Self {
-        Self {
-            folder: folder.to_owned(),
-            name: None,
-            append: String::new(),
-            set: Vec::new(),
-            network: Choice::User,
-            publish: Vec::new(),
-            mac: None,
-            expect: None,
-            allow: BTreeMap::new(),
-            memory: ByteSize(1 << 30),
-            cpus: 2,
-            accelerator: None,
-        }
-    }
-}
-
-/// Why a VM was not started, or does not run.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The gate refuses; nothing was started.
-    #[error("{}", refusal(.0))]
-    Refused(Vec<Finding>),
-    /// The gate could not come to a verdict.
-    #[error(transparent)]
-    Gate(#[from] gate::Error),
-    /// The host network cannot be had.
-    #[error(transparent)]
-    Host(#[from] host::Error),
-    /// The VM has no folder.
-    #[error(transparent)]
-    Home(#[from] home::Error),
-    /// The disk cannot be made.
-    #[error("cannot make the VM's disk {}{}", path.display(), room(cause))]
-    Disk {
-        /// The disk.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        cause: io::Error,
-    },
-    /// QEMU does not run.
-    #[error(transparent)]
-    Qemu(#[from] qemu::Error),
-    /// KVM was asked for and does not work.
-    #[error("KVM does not work here: {0}\nhelp: leave `--accel` out, or use `--accel emulation`")]
-    NoKvm(String),
-    /// A running VM cannot be followed.
-    #[error("cannot {what}")]
-    Io {
-        /// What was tried.
-        what: &'static str,
-        /// Why not.
-        #[source]
-        cause: io::Error,
-    },
-    /// The VM did not become ready.
-    #[error("{0}")]
-    NotReady(Box<NotReady>),
-    /// Somebody asked to stop.
-    #[error("stopped")]
-    Stopped,
-}
-
-fn refusal(findings: &[Finding]) -> String {
-    match findings.iter().filter(|finding| finding.refuses()).count() {
-        1 => "refused: 1 conflict; nothing was started".to_owned(),
-        count => format!("refused: {count} conflicts; nothing was started"),
-    }
-}
-
-fn room(cause: &io::Error) -> &'static str {
-    match cause.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "\nhelp: the disk is full: set GOLDSMITH_STATE to a folder on a larger one"
-        }
-        _ => "",
-    }
-}
-
-/// A running VM. Dropped, it is ended and everything that was made for it is gone.
+/// A running VM. Dropped, it is ended and everything that was made for it is gone, but for a disk that is to be kept.
 #[derive(Debug)]
 pub struct Vm {
-    // Dropped in this order: the process, its network, its folder.
-    qemu: Qemu,
+    // Dropped in this order: the process, its control group, its network, its folder.
+    vmm: Vmm,
+    _cgroup: Option<firecracker::jail::Group>,
     attachment: Attachment,
     home: Home,
     watch: Option<Watch>,
@@ -169,35 +66,61 @@ pub struct Vm {
 struct Cleared<'o> {
     options: &'o Options,
     manifest: Manifest,
+    model: Model,
     accelerator: Accelerator,
     home: Home,
+    network: Choice,
+    disk: DiskKind,
     mac: Mac,
     attachment: Attachment,
+    /// What the VMM is given.
+    given: KernelArgs,
+    /// What the guest will see: that, and what the VMM appends.
     args: KernelArgs,
     verdict: Verdict,
 }
 
 impl<'o> Cleared<'o> {
-    /// Puts together what the VM would be and runs the gate on it.
-    fn new(options: &'o Options, observer: &dyn Observer) -> Result<Self, Error> {
+    /// Puts together what the VM would be and runs the gate on it. `runs`: whether it is to be started.
+    fn new(options: &'o Options, runs: bool, observer: &dyn Observer) -> Result<Self, Error> {
         let vms = root()?;
-        for name in reconcile(&vms)? {
+        for name in home::reconcile(&vms)? {
             observer.event(Event::Note(format!("cleaned up after {name}, whose launch had been killed")));
         }
+        match host::managed::reconcile() {
+            Ok(lines) => lines.into_iter().for_each(|line| observer.event(Event::Note(line))),
+            // It may be a network that this VM has nothing to do with.
+            Err(error) => observer.event(Event::Warning(error.to_string())),
+        }
         let manifest = gate::manifest(&options.folder)?;
-        let accelerator = choose(options.accelerator, observer)?;
-        let adds = accelerator.arguments();
-        let args = gate::arguments(&manifest.boot, &options.set, &options.append, &adds).map_err(gate::Error::from)?;
         let home = Home::create(&vms, options.name.as_deref(), &manifest.name)?;
-        let mac = options.mac.unwrap_or_else(|| mac_of(home.path()));
-        let ports = ports(&manifest, &options.publish);
+        let before = home.before();
+        if before.is_some_and(|before| before.digest != manifest.image.digest) {
+            return Err(Error::OtherImage { name: home.name().to_owned(), folder: options.folder.clone() });
+        }
+        let network = options.network.clone().or_else(|| before?.network.parse().ok()).unwrap_or_default();
+        let mac = options.mac.or_else(|| before?.mac.parse().ok()).unwrap_or_else(|| mac_of(home.path()));
+        let disk = disk::there(home.path()).unwrap_or(options.disk);
+        let (model, accelerator) = choice::choose(options, &network, disk, runs, observer)?;
+        let arguments = |adds: &[String]| gate::arguments(&manifest.boot, &options.set, &options.append, adds);
+        let mut adds = model.arguments(accelerator, &arguments(&[]).map_err(gate::Error::from)?);
+        let given = arguments(&adds).map_err(gate::Error::from)?;
+        adds.push(model.appends().to_owned());
+        let ports = ports(&manifest, &options.publish, before);
         let attachment = timed::<_, Error>("network", observer, || {
-            let attachment = Attachment::new(&options.network, &manifest.network.declared, mac, &ports)?;
+            let nic = Nic { spec: &manifest.network.declared, mac, expect: options.expect, ports: &ports };
+            let attachment = Attachment::new(&network, nic)?;
             Ok((attachment.facts().name.clone(), attachment))
         })?;
         let request = Request {
-            args,
-            vmm: VmmFacts { mac: Some(mac.to_string()), appended: adds.join(" "), ..VmmFacts::default() },
+            args: arguments(&adds).map_err(gate::Error::from)?,
+            vmm: VmmFacts {
+                transport: model.transport(),
+                mac: Some(mac.to_string()),
+                appended: adds.join(" "),
+                ctrl_alt_del: true,
+                ..VmmFacts::default()
+            },
             host: Some(attachment.facts().clone()),
             expect: options.expect,
             allow: options.allow.clone(),
@@ -213,55 +136,93 @@ impl<'o> Cleared<'o> {
             let waived = finding.waived.as_ref().map(|reason| format!(" (allowed: {reason})")).unwrap_or_default();
             observer.event(Event::Warning(format!("{}: {}{waived}", finding.rule, finding.message)));
         }
-        Ok(Self { options, manifest, accelerator, home, mac, attachment, args: request.args, verdict })
+        let args = request.args;
+        Ok(Self { options, manifest, model, accelerator, home, network, disk, mac, attachment, given, args, verdict })
     }
 
     /// Makes the disk and starts the VMM.
-    fn start(self, observer: &dyn Observer) -> Result<Vm, Error> {
-        let Self { options, home, verdict, .. } = &self;
-        let path = home.path().join(file::DISK);
-        timed::<_, Error>("disk", observer, || {
-            let made =
-                disk::make(&verdict.files.image, &path).map_err(|cause| Error::Disk { path: path.clone(), cause })?;
-            Ok((made.to_string(), ()))
+    fn start(mut self, observer: &dyn Observer) -> Result<Vm, Error> {
+        let Self { options, home, verdict, disk, .. } = &mut self;
+        disk::make(&verdict.files.image, home.path(), *disk, options.disk_size, observer)?;
+        if options.keep {
+            home.keep();
+        }
+        let io = |what| move |cause| Error::Io { what, cause };
+        let watch = self.attachment.watch(&self.home.path().join(file::CAPTURE), self.mac);
+        let watch = watch.map_err(io("follow the NIC's traffic"))?;
+        let mut record = self.record();
+        self.home.write(&record)?;
+        let mut cgroup = None;
+        if self.model == Model::Firecracker {
+            self.hand_over(&mut record)?;
+            cgroup = record.cgroup.clone().map(firecracker::jail::Group);
+        }
+        let started = Instant::now();
+        let vmm = timed::<_, Error>("start", observer, || {
+            let vmm = self.with_machine(Vmm::start)?;
+            Ok((format!("{}: {}", record.name, record.machine), vmm))
         })?;
+        // The VMM has read kernel and initrd by now: what was read is what was checked, or the VM ends here.
+        self.verdict.files.unchanged(&self.options.folder)?;
+        record.vmm = vmm.pid();
+        self.home.write(&record)?;
+        let Self { manifest, attachment, home, mac, .. } = self;
+        Ok(Vm { vmm, _cgroup: cgroup, attachment, home, watch: Some(watch), manifest, record, mac, started })
+    }
+
+    /// Lets Firecracker have the tap, once the record says what would be left if this process died.
+    fn hand_over(&mut self, record: &mut Record) -> Result<(), Error> {
+        let io = |what| move |cause| Error::Io { what, cause };
+        let jail = self.options.jail.as_ref();
+        let Some(tap) = self.attachment.tap_mut() else { return Ok(()) };
+        record.tap = Some(tap.trace().map_err(io("read the tap's number"))?);
+        record.cgroup = jail.and_then(|jail| firecracker::jail::cgroup(jail, self.home.name()));
+        self.home.write(record)?;
+        tap.hand_over(firecracker::owner(jail, self.home.path())).map_err(io("hand the tap over"))
+    }
+
+    /// Calls a function with the machine that this is.
+    fn with_machine<T>(&self, call: impl FnOnce(&Machine) -> Result<T, vmm::Error>) -> Result<T, Error> {
+        let Self { options, manifest, home, verdict, .. } = self;
+        let folder = self.folder();
+        let checked = |file, recorded: &crate::manifest::File| Checked { file, path: folder.join(&recorded.file) };
         let machine = Machine {
             name: home.name(),
             folder: home.path(),
-            kernel: &verdict.files.vmlinux,
-            initrd: &verdict.files.initrd,
-            args: &self.args,
+            disk: self.disk,
+            image: &Checked { file: &verdict.files.image, path: folder.join(&manifest.image.file) },
+            kernel: &checked(&verdict.files.vmlinux, &manifest.kernel.vmlinux),
+            initrd: &checked(&verdict.files.initrd, &manifest.initrd),
+            args: &self.given,
             memory: options.memory,
             cpus: options.cpus,
             mac: self.mac,
             attachment: &self.attachment,
+            model: self.model,
             accelerator: self.accelerator,
+            limits: options.limits,
+            jail: options.jail.as_ref(),
         };
-        let started = Instant::now();
-        let qemu = timed::<_, Error>("start", observer, || {
-            let qemu = Qemu::start(&machine)?;
-            Ok((format!("{}: QEMU microvm, {}", home.name(), word(self.accelerator)), qemu))
-        })?;
-        // QEMU has read kernel and initrd by now: what was read is what was checked, or the VM ends here.
-        verdict.files.unchanged(&options.folder)?;
-        let watch = Watch::open(&home.path().join(file::CAPTURE), self.mac);
-        let watch = watch.map_err(|cause| Error::Io { what: "open the capture of the NIC's traffic", cause })?;
-        let record = self.record(qemu.pid());
-        home.write(&record)?;
-        let Self { manifest, attachment, home, mac, .. } = self;
-        Ok(Vm { qemu, attachment, home, watch: Some(watch), manifest, record, mac, started })
+        Ok(call(&machine)?)
     }
 
-    fn record(&self, vmm: Option<u32>) -> Record {
+    /// The image folder, whatever folder one works in.
+    fn folder(&self) -> PathBuf {
+        std::path::absolute(&self.options.folder).unwrap_or_else(|_| self.options.folder.clone())
+    }
+
+    fn record(&self) -> Record {
         let findings = &self.verdict.findings;
         let allowed = findings.iter().filter_map(|finding| Some((finding.rule.to_owned(), finding.waived.clone()?)));
         Record {
             name: self.home.name().to_owned(),
-            image: std::path::absolute(&self.options.folder).unwrap_or_else(|_| self.options.folder.clone()),
+            image: self.folder(),
+            digest: self.manifest.image.digest,
+            keep: self.options.keep || self.home.before().is_some(),
             supervisor: std::process::id(),
-            vmm,
-            machine: format!("qemu microvm, {}", word(self.accelerator)),
-            network: self.options.network.to_string(),
+            vmm: None,
+            machine: format!("{}, {}", self.model, self.accelerator),
+            network: self.network.to_string(),
             mac: self.mac.to_string(),
             address: None,
             forwards: match &self.attachment {
@@ -271,6 +232,8 @@ impl<'o> Cleared<'o> {
             args: self.args.to_string(),
             allowed: allowed.collect(),
             ready: false,
+            tap: None,
+            cgroup: None,
         }
     }
 }
@@ -278,7 +241,12 @@ impl<'o> Cleared<'o> {
 impl Vm {
     /// Runs the gate and, if it lets the image through, starts a VM.
     pub fn start(options: &Options, observer: &dyn Observer) -> Result<Self, Error> {
-        Cleared::new(options, observer)?.start(observer)
+        Cleared::new(options, true, observer)?.start(observer)
+    }
+
+    /// Runs the gate and says what the VMM would be told. Nothing is started, and nothing is left.
+    pub fn describe(options: &Options, observer: &dyn Observer) -> Result<Value, Error> {
+        Cleared::new(options, false, observer)?.with_machine(vmm::describe)
     }
 
     /// What is written down about it.
@@ -294,7 +262,7 @@ impl Vm {
     /// Waits until the VM ends by itself (how it ended), or until `stop` says so (None).
     pub fn wait(&self, stop: &dyn Fn() -> bool) -> Result<Option<String>, Error> {
         while !stop() {
-            if let Some(status) = self.qemu.ended().map_err(|cause| Error::Io { what: "wait for QEMU", cause })? {
+            if let Some(status) = self.ended()? {
                 return Ok(Some(status));
             }
             std::thread::sleep(Duration::from_millis(50));
@@ -302,31 +270,32 @@ impl Vm {
         Ok(None)
     }
 
+    /// Asks the guest to shut down, and waits until it has, at most as long as whoever stops it wishes, or until `hurry`
+    /// says so. Whether it has: if not, dropping the VM kills it.
+    pub fn shut_down(&self, hurry: &dyn Fn() -> bool) -> Result<bool, Error> {
+        let (started, patience) = (Instant::now(), running::patience(self.home.path()));
+        if !patience.is_zero() && self.vmm.press_stop().is_err() {
+            // A VMM that has ended meanwhile does not answer.
+            return Ok(self.ended()?.is_some());
+        }
+        loop {
+            if self.ended()?.is_some() {
+                return Ok(true);
+            }
+            if hurry() || started.elapsed() >= patience {
+                return Ok(false);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn ended(&self) -> Result<Option<String>, Error> {
+        self.vmm.ended().map_err(|cause| Error::Io { what: "wait for the VMM", cause })
+    }
+
     /// Whether the guest is to take a lease.
     fn dhcp(&self) -> bool {
         self.manifest.network.declared.mode == NetworkMode::Dhcp
-    }
-}
-
-/// KVM where it works, unless something else is asked for; what does not work is said.
-fn choose(wanted: Option<Accelerator>, observer: &dyn Observer) -> Result<Accelerator, Error> {
-    match wanted {
-        Some(Accelerator::Emulation) => Ok(Accelerator::Emulation),
-        Some(Accelerator::Kvm) => qemu::kvm().map(|()| Accelerator::Kvm).map_err(Error::NoKvm),
-        None => Ok(match qemu::kvm() {
-            Ok(()) => Accelerator::Kvm,
-            Err(why) => {
-                observer.event(Event::Note(format!("emulating the processor (slow): no KVM ({why})")));
-                Accelerator::Emulation
-            }
-        }),
-    }
-}
-
-fn word(accelerator: Accelerator) -> &'static str {
-    match accelerator {
-        Accelerator::Kvm => "KVM",
-        Accelerator::Emulation => "emulation",
     }
 }
 
@@ -339,8 +308,9 @@ fn mac_of(folder: &Path) -> Mac {
     Mac([0x52, 0x54, a, b, c, d])
 }
 
-/// The ports that must be reachable: the probes', then those asked for.
-fn ports(manifest: &Manifest, publish: &[Publish]) -> Vec<Publish> {
-    let probes = manifest.probes.iter().map(|probe| Publish { host: None, guest: probe.check.port() });
-    publish.iter().copied().chain(probes).collect()
+/// The ports that must be reachable: those asked for, then those that a kept VM had, then the probes'.
+fn ports(manifest: &Manifest, publish: &[Publish], before: Option<&Record>) -> Vec<Publish> {
+    let had = before.into_iter().flat_map(|before| before.forwards.keys().copied());
+    let probes = manifest.probes.iter().map(|probe| probe.check.port());
+    publish.iter().copied().chain(had.chain(probes).map(|guest| Publish { host: None, guest })).collect()
 }

@@ -3,8 +3,8 @@
 use super::diagnosis::{Diagnosis, Symptoms, diagnose};
 use super::host::{Attachment, Watch};
 use super::probe::{self, Failure};
-use super::vmm::{Qemu, file};
-use super::{Error, Vm, qemu};
+use super::vmm::{Vmm, file, tail};
+use super::{Error, Vm};
 use crate::manifest::{Probe, ProbeCheck};
 use crate::progress::{Event, Observer};
 use schemars::JsonSchema;
@@ -109,13 +109,13 @@ impl Vm {
         let probes = self.manifest.probes.clone();
         let board = Mutex::new(Board { outcomes: vec![Outcome::default(); probes.len()], ..Board::default() });
         let mut address_after = None;
-        let Self { qemu, attachment, watch, started, .. } = self;
+        let Self { vmm, attachment, watch, started, .. } = self;
         let ended = std::thread::scope(|scope| {
             for (index, probe) in probes.iter().enumerate() {
                 let (board, attachment, started) = (&board, &*attachment, *started);
                 scope.spawn(move || follow(index, probe, board, attachment, started, observer));
             }
-            let mut look = || look(qemu, attachment, watch.as_mut(), &probes, &board);
+            let mut look = || look(vmm, attachment, watch.as_mut(), &probes, &board);
             let ended = loop {
                 if stop() {
                     break Ok(End::Stopped);
@@ -166,10 +166,13 @@ impl Vm {
         failures: &[(String, Option<Failure>)],
         end: &End,
     ) -> NotReady {
-        let console = qemu::tail(&self.console(), LINES);
+        let console = tail(&self.console(), LINES);
         let said = self.watch.as_ref().map(Watch::seen).unwrap_or_default();
+        // A VMM that does not answer has nothing to say.
+        let halted = self.vmm.halted().ok().flatten();
         let diagnosis = diagnose(&Symptoms {
             ended: if let End::Vmm(status) = end { Some(status) } else { None },
+            halted: halted.as_deref(),
             console: &console,
             said,
             guest: Some(self.mac),
@@ -186,7 +189,7 @@ impl Vm {
 
     /// The boot has been watched; later traffic is nobody's business and would fill the disk.
     fn forget_capture(&mut self) {
-        if self.watch.take().is_some() && self.qemu.end_capture().is_ok() {
+        if self.watch.take().is_some() && self.vmm.end_capture().is_ok() {
             // A file that stays goes with the folder.
             let _ = fs::remove_file(self.home.path().join(file::CAPTURE));
         }
@@ -206,7 +209,7 @@ enum End {
 
 /// Looks at the VM once: its NIC, its probes, its process. None: nothing has ended.
 fn look(
-    qemu: &Qemu,
+    vmm: &Vmm,
     attachment: &Attachment,
     watch: Option<&mut Watch>,
     probes: &[Probe],
@@ -215,14 +218,14 @@ fn look(
     let io = |what| move |cause| Error::Io { what, cause };
     let mut board = lock(board);
     if let Some(watch) = watch {
-        watch.poll().map_err(io("read the capture of the NIC's traffic"))?;
+        watch.poll().map_err(io("follow the NIC's traffic"))?;
         board.address = attachment.address(watch);
         board.accepted.extend(probes.iter().map(|probe| probe.check.port()).filter(|port| watch.accepted(*port)));
     }
     if board.outcomes.iter().all(|outcome| outcome.passed.is_some() || outcome.late) {
         return Ok(Some(End::Done));
     }
-    Ok(qemu.ended().map_err(io("wait for QEMU"))?.map(End::Vmm))
+    Ok(vmm.ended().map_err(io("wait for the VMM"))?.map(End::Vmm))
 }
 
 /// Asks until the probe passes or is late.

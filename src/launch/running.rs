@@ -1,12 +1,20 @@
-//! VMs that other processes run: finding, following and stopping them.
+//! VMs that other processes run, and kept ones: finding, following, stopping and deleting them.
 
-use super::home::{self, Record};
-use super::vmm::file;
+use super::home;
+use super::host;
+use super::record::Record;
+use super::vmm::{file, qemu};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+/// How long a guest may take to shut down where nobody says how long.
+pub const DEFAULT: Duration = Duration::from_secs(5);
+/// In the VM's folder, how long its guest may take: milliseconds.
+const STOP: &str = "stop";
 /// How long a launch may take to end its VM and clean up before it is killed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -16,8 +24,11 @@ pub enum Error {
     /// The folder of VMs cannot be used.
     #[error(transparent)]
     Home(#[from] home::Error),
+    /// The managed networks cannot be listed.
+    #[error(transparent)]
+    Host(#[from] host::Error),
     /// There is no such VM.
-    #[error("no VM called {name} is running{}", others(running))]
+    #[error("there is no VM called {name}{}", others(running))]
     Missing {
         /// What was asked for.
         name: String,
@@ -31,15 +42,45 @@ pub enum Error {
         name: String,
         /// Why not.
         #[source]
-        cause: std::io::Error,
+        cause: io::Error,
+    },
+    /// Its display cannot be pictured.
+    #[error("cannot take a picture of {name} ({machine}){}", no_display(machine))]
+    Picture {
+        /// The VM.
+        name: String,
+        /// Its machine.
+        machine: String,
+        /// Why not.
+        #[source]
+        cause: io::Error,
+    },
+    /// The picture cannot be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        cause: io::Error,
     },
 }
 
-fn others(running: &[String]) -> String {
-    if running.is_empty() { "; none is".to_owned() } else { format!("\nhelp: these are: {}", running.join(", ")) }
+/// How long the guest of the VM in this folder may take to shut down.
+pub fn patience(folder: &Path) -> Duration {
+    let text = fs::read_to_string(folder.join(STOP)).ok();
+    text.and_then(|text| text.parse().ok()).map_or(DEFAULT, Duration::from_millis)
 }
 
-/// A VM that a launch runs.
+fn no_display(machine: &str) -> &'static str {
+    if machine.contains("q35") { "" } else { "\nhelp: it has no display: launch it with `--machine q35`" }
+}
+
+fn others(running: &[String]) -> String {
+    if running.is_empty() { "; there is none".to_owned() } else { format!("\nhelp: these are: {}", running.join(", ")) }
+}
+
+/// A VM that a launch runs, or has run and kept.
 #[derive(Debug, Clone)]
 pub struct Running {
     folder: PathBuf,
@@ -47,13 +88,21 @@ pub struct Running {
     pub record: Record,
 }
 
-/// All running VMs of this user, by name.
+/// All running and kept VMs of this user, by name. What killed launches have left is cleaned up first.
 pub fn list() -> Result<Vec<Running>, Error> {
+    reconcile()?;
     let all = home::list(&home::root()?)?;
     Ok(all.into_iter().map(|(folder, record)| Running { folder, record }).collect())
 }
 
-/// The running VM of that name.
+fn reconcile() -> Result<(), Error> {
+    home::reconcile(&home::root()?)?;
+    // What a network lacks is nothing that would keep anybody from looking at or stopping a VM.
+    let _ = host::managed::reconcile();
+    Ok(())
+}
+
+/// The running or kept VM of that name.
 pub fn find(name: &str) -> Result<Running, Error> {
     let all = list()?;
     let names = || all.iter().map(|vm| vm.record.name.clone()).collect();
@@ -74,21 +123,67 @@ impl Running {
         self.folder.join(file::VMM)
     }
 
+    /// What its launch has written down by now.
+    pub fn refresh(&mut self) {
+        if let Some(record) = Record::read(&self.folder) {
+            self.record = record;
+        }
+    }
+
+    /// The keys that its ssh server has shown.
+    pub fn known_hosts(&self) -> PathBuf {
+        self.folder.join(file::KNOWN_HOSTS)
+    }
+
+    /// Deletes a kept VM with its disk.
+    pub fn remove(&self) -> Result<(), Error> {
+        Ok(home::remove(&self.folder, &self.record.name)?)
+    }
+
     /// Whether it still runs.
     pub fn is_alive(&self) -> bool {
         home::is_running(&self.folder)
     }
 
-    /// Asks its launch to end it, and waits until nothing is left. A launch that does not answer is killed, and its VM
-    /// with it.
-    pub fn stop(&self) -> Result<(), Error> {
-        self.signal(Signal::TERM)?;
-        if !gone(&self.folder, PATIENCE) {
-            self.signal(Signal::KILL)?;
-            gone_or_dead(self);
+    /// Asks its launch to end it, and waits until nothing is left. The guest may take `timeout` to shut down. A launch that
+    /// does not answer is killed, and its VM with it.
+    pub fn stop(&self, timeout: Duration) -> Result<(), Error> {
+        if !self.is_alive() {
+            return Ok(());
         }
-        home::reconcile(&home::root()?)?;
-        Ok(())
+        // A launch that cannot be told takes the default.
+        let _ = fs::write(self.folder.join(STOP), timeout.as_millis().to_string());
+        self.signal(Signal::TERM)?;
+        if !self.ends(timeout + PATIENCE) {
+            self.signal(Signal::KILL)?;
+            self.ends(PATIENCE);
+        }
+        reconcile()
+    }
+
+    /// Writes a picture of the VM's display to a PNG file.
+    pub fn screenshot(&self, to: &Path) -> Result<(), Error> {
+        const PICTURE: &str = "screen.png";
+        let fail =
+            |cause| Error::Picture { name: self.record.name.clone(), machine: self.record.machine.clone(), cause };
+        let picture = self.folder.join(PICTURE);
+        qemu::screenshot(&self.folder, PICTURE).map_err(fail)?;
+        let copied = fs::copy(&picture, to).map_err(|cause| Error::Write { path: to.to_owned(), cause });
+        // The next picture, or the VM's end, takes it away otherwise.
+        let _ = fs::remove_file(&picture);
+        copied.map(|_| ())
+    }
+
+    /// Whether its launch ends in time.
+    fn ends(&self, patience: Duration) -> bool {
+        let started = Instant::now();
+        while self.is_alive() {
+            if started.elapsed() > patience {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        true
     }
 
     fn signal(&self, signal: Signal) -> Result<(), Error> {
@@ -98,23 +193,5 @@ impl Running {
             None | Some(Ok(()) | Err(Errno::SRCH)) => Ok(()),
             Some(Err(errno)) => Err(Error::Signal { name: self.record.name.clone(), cause: errno.into() }),
         }
-    }
-}
-
-fn gone(folder: &Path, patience: Duration) -> bool {
-    let started = Instant::now();
-    while folder.exists() {
-        if started.elapsed() > patience {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    true
-}
-
-fn gone_or_dead(vm: &Running) {
-    let started = Instant::now();
-    while vm.is_alive() && started.elapsed() < PATIENCE {
-        std::thread::sleep(Duration::from_millis(20));
     }
 }

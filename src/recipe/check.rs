@@ -5,7 +5,7 @@ use super::rules::{BAD_VALUE, MISSING_KEY, UNKNOWN_KEY, WRONG_TYPE};
 use super::source::{Item, ItemValue, Report};
 use crate::boot::KernelArgs;
 use crate::network::Cidr;
-use crate::values::{ByteSize, GuestPath, did_you_mean};
+use crate::values::{self, ByteSize, GuestPath, did_you_mean};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -99,18 +99,9 @@ impl Shape {
     }
 }
 
-/// `120s`, `2m`, `500ms`.
+/// A time that something may take.
 pub(super) fn duration(text: &str) -> Option<Duration> {
-    let digits = text.find(|c: char| !c.is_ascii_digit())?;
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().ok()?;
-    match unit {
-        "ms" => Some(Duration::from_millis(number)),
-        "s" => Some(Duration::from_secs(number)),
-        "m" => number.checked_mul(60).map(Duration::from_secs),
-        _ => None,
-    }
-    .filter(|duration| *duration <= Duration::from_secs(24 * 3600) && !duration.is_zero())
+    values::duration(text).filter(|duration| !duration.is_zero())
 }
 
 /// `:8080/health` → port and path; `:5900` → port and nothing.

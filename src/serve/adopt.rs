@@ -27,7 +27,6 @@ impl Orphan {
 
 /// What a server with this folder has started and still runs, oldest first. Tickets of other VMs are deleted.
 pub fn running(folder: &Path) -> Result<Vec<Orphan>, launch::RunningError> {
-    launch::reconcile(&launch::root()?)?;
     let mut orphans = Vec::new();
     for running in launch::list()? {
         // A VM without a ticket was launched by hand: it is none of ours.
@@ -59,7 +58,7 @@ impl Fleet {
     }
 }
 
-/// The process that runs a VM. Its number is its own if the VM's lock is still held behind the opening.
+/// The process that runs a VM; None: it is kept and does not run. Its number is its own if the VM's lock is still held behind the opening.
 fn supervisor(running: &Running) -> Option<OwnedFd> {
     let id = i32::try_from(running.record.supervisor).ok().and_then(Pid::from_raw)?;
     let process = pidfd_open(id, PidfdFlags::empty()).ok()?;

@@ -220,7 +220,7 @@ impl Fleet {
     /// A VM's process has ended: nothing of it is left, and whoever waits hears of it.
     fn finish(&self, entry: &Entry) {
         // What a killed launch leaves is looked for again at the next launch.
-        let _ = launch::root().and_then(|root| launch::reconcile(&root));
+        let _ = launch::list();
         Order::forget(&self.folder, &entry.order.id);
         let started = entry.vm().stages.contains_key("start") || entry.vm().address.is_some();
         entry.update(|vm| {
@@ -272,7 +272,7 @@ impl Fleet {
         if !entry.doom().is_over() {
             let of_thread = Arc::clone(entry);
             let ask = move || match launch::find(&of_thread.order.id) {
-                Ok(running) => running.stop().map_err(|error| error.to_string()),
+                Ok(running) => running.stop(launch::STOP_TIMEOUT).map_err(|error| error.to_string()),
                 // It has no record yet.
                 Err(_) => {
                     of_thread.signal(Signal::TERM);

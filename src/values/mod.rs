@@ -2,6 +2,7 @@
 
 mod byte_size;
 mod distance;
+mod duration;
 mod guest_path;
 mod parameter;
 mod sha256;
@@ -9,6 +10,7 @@ mod utc;
 
 pub use byte_size::{ByteSize, ByteSizeError};
 pub use distance::{did_you_mean, distance};
+pub use duration::duration;
 pub use guest_path::{GuestPath, GuestPathError};
 pub use parameter::ParameterKind;
 pub use sha256::{Hasher, Sha256, Sha256Error};

@@ -14,22 +14,28 @@ pub struct Lab {
     folder: tempfile::TempDir,
 }
 
-/// Whether a DHCP server runs on the bridge.
+/// What is on the bridge.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Dhcp {
     /// dnsmasq leases 192.168.100.50 to .200.
     Served,
     /// Nobody answers.
     None,
+    /// There is not even a bridge.
+    Bare,
 }
 
 const SETUP: &str = r#"
 set -e
 mount -t sysfs none /sys
+# Networks that goldsmith makes are written down here.
+mount -t tmpfs none /run
 ip link set lo up
+if [ "$1" != bare ]; then
 ip link add br0 type bridge
 ip addr add 192.168.100.1/24 dev br0
 ip link set br0 up
+fi
 if [ "$1" = served ]; then
     dnsmasq --no-daemon --user=root --interface=br0 --bind-interfaces --except-interface=lo --port=0 --conf-file=/dev/null \
         --dhcp-range=192.168.100.50,192.168.100.200,1h --dhcp-leasefile="$2/leases" --log-dhcp 2>"$2/dnsmasq.log" &
@@ -58,7 +64,11 @@ impl Lab {
         }
         let mut keeper = unshare
             .args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", "-c", SETUP, "lab"])
-            .arg(if dhcp == Dhcp::Served { "served" } else { "none" })
+            .arg(match dhcp {
+                Dhcp::Served => "served",
+                Dhcp::None => "none",
+                Dhcp::Bare => "bare",
+            })
             .arg(folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -93,6 +103,18 @@ impl Lab {
         command.args(["--target", &self.inner.to_string(), "--net", "--mount"]);
         command.arg("--wd=.").arg(program);
         command
+    }
+
+    /// Makes sure that there is a `/dev/kvm` to open inside, even where this machine has none.
+    pub fn give_kvm(&self) {
+        let script = r#"
+            test -e /dev/kvm && exit
+            mkdir "$1" && mount -t tmpfs none "$1" && mkdir "$1/net"
+            for node in null zero full random urandom tty net/tun; do
+                touch "$1/$node" && mount --bind "/dev/$node" "$1/$node"
+            done
+            ln -s /proc/self/fd "$1/fd" && touch "$1/kvm" && mount --rbind "$1" /dev"#;
+        super::succeed(self.command("sh").args(["-ec", script, "sh"]).arg(self.folder.path().join("dev")));
     }
 
     /// dnsmasq's lease file: one lease a line, `EXPIRY MAC ADDRESS NAME CLIENT-ID`.

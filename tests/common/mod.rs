@@ -3,6 +3,7 @@
 #![allow(dead_code, missing_docs)]
 
 pub mod archive;
+pub mod host;
 pub mod http;
 pub mod lab;
 pub mod mirror;

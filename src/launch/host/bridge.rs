@@ -1,14 +1,17 @@
-//! An existing bridge: a tap on it for the VM, and what can be learned about it before the VM starts.
+//! A bridge, an existing one or that of a managed network: a tap on it for the VM, and what can be learned about it
+//! before the VM starts.
 
 use super::frame::{self, Dhcp, Said};
-use super::link::{self, Tap};
-use super::{Error, Mac};
+use super::link;
+use super::managed::{Member, Name, Registry};
+use super::subnet::Subnet;
+use super::tap::Tap;
+use super::{Error, Mac, netlink};
 use crate::network::{self, Cidr, DhcpServer, HostFacts, NetworkMode, NetworkSpec};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::{Duration, Instant};
 
 /// How long a server that pings an address before it offers it may take (dnsmasq waits 3 s), even when it hears only the
@@ -25,7 +28,9 @@ pub struct Bridge {
     pub(super) facts: HostFacts,
     /// The guest's declared address.
     pub(super) fixed: Option<Ipv4Addr>,
-    tap: Tap,
+    // Dropped in this order: a network without taps goes.
+    pub(super) tap: Tap,
+    _network: Option<Member>,
 }
 
 impl Bridge {
@@ -63,11 +68,33 @@ impl Bridge {
                 IpAddr::V6(_) => None,
             },
         };
-        Ok(Self { facts, fixed, tap })
+        Ok(Self { facts, fixed, tap, _network: None })
     }
 
-    pub(super) fn tap(&self) -> BorrowedFd<'_> {
-        self.tap.fd().as_fd()
+    /// Makes a tap on a managed network, which is made if need be. `expect`: the address that the guest is to have.
+    pub(super) fn managed(
+        name: &Name,
+        subnet: Option<Subnet>,
+        spec: &NetworkSpec,
+        mac: Mac,
+        expect: Option<Ipv4Addr>,
+    ) -> Result<Self, Error> {
+        // Dropped last, when something fails below: it sweeps.
+        let mut member = Member::new();
+        let networks = Registry::lock()?;
+        let subnet = networks.ensure(name, subnet, spec)?;
+        let io = |what: &str| {
+            let what = format!("{what} the network {name}");
+            move |cause| Error::Io { what, cause }
+        };
+        let mut port = Self::new(&name.bridge(), spec, mac)?;
+        netlink::isolate(port.tap.name()).map_err(io("isolate a port of"))?;
+        member.holds(port.tap.name());
+        let reservations = networks.reserve(name, mac, port.fixed.or(expect)).map_err(io("reserve an address in"))?;
+        port.facts.name = format!("network {name} (bridge {})", name.bridge());
+        port.facts.dhcp = DhcpServer::Present { ranges: vec![subnet.pool()], reservations };
+        port.facts.ignores_client_id = Some(true);
+        Ok(Self { _network: Some(member), ..port })
     }
 }
 
@@ -125,7 +152,7 @@ fn ask<T>(tap: &Tap, question: &[u8], patience: Duration, answer: impl Fn(Said) 
 
 /// The networks in a routing table that are not reached over the bridge. Source: proc(5), `/proc/net/route`; addresses are
 /// hexadecimal in the machine's byte order, which is little-endian.
-fn routes(table: &str, bridge: &str) -> Vec<Cidr> {
+pub(super) fn routes(table: &str, bridge: &str) -> Vec<Cidr> {
     let number = |text: &str| u32::from_str_radix(text, 16).ok().map(u32::swap_bytes);
     let route = |line: &str| {
         let fields: Vec<&str> = line.split_whitespace().collect();

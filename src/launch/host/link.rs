@@ -1,79 +1,21 @@
-//! Network interfaces through the kernel's ioctls: a tap, its place on a bridge, an interface's address.
+//! Network interfaces through the kernel's ioctls: a bridge's ports, an interface's address.
 //!
-//! Source: netdevice(7), `Documentation/networking/tuntap.rst`, `include/uapi/linux/if_tun.h`, `linux/sockios.h`.
+//! Source: netdevice(7), `linux/sockios.h`.
 
 use crate::network::Cidr;
 use rustix::fd::{AsFd, AsRawFd as _, OwnedFd};
-use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// `SIOCBRADDIF`, `linux/sockios.h`.
 const SIOCBRADDIF: libc::c_ulong = 0x89a2;
-/// What the kernel puts before every frame of a tap opened with `IFF_VNET_HDR` (`struct virtio_net_hdr`), in bytes.
-const VNET_HEADER: usize = 10;
-
-/// A tap interface. It exists as long as a descriptor of it is open: when the last process that holds one ends, however
-/// that happens, the kernel removes the interface.
-#[derive(Debug)]
-pub struct Tap {
-    fd: OwnedFd,
-    name: String,
-}
-
-impl Tap {
-    /// Makes a tap named `gsN`, the first N that is free in this network namespace.
-    pub fn create() -> io::Result<Self> {
-        let fd = rustix::fs::open("/dev/net/tun", OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())?;
-        let mut request = request("gs%d")?;
-        let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
-        request.ifr_ifru.ifru_flags = flags as libc::c_short;
-        ioctl(&fd, libc::TUNSETIFF, &mut request)?;
-        let name: Vec<u8> =
-            request.ifr_name.iter().map(|byte| byte.cast_unsigned()).take_while(|byte| *byte != 0).collect();
-        Ok(Self { fd, name: String::from_utf8_lossy(&name).into_owned() })
-    }
-
-    /// Its name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Its descriptor, for the VMM.
-    pub fn fd(&self) -> &OwnedFd {
-        &self.fd
-    }
-
-    /// Puts a frame on the wire as if the guest had sent it.
-    pub fn send(&self, frame: &[u8]) -> io::Result<()> {
-        let mut bytes = vec![0; VNET_HEADER];
-        bytes.extend_from_slice(frame);
-        rustix::io::write(&self.fd, &bytes)?;
-        Ok(())
-    }
-
-    /// The next frame that came for the guest; none when there is none yet.
-    pub fn receive(&self) -> io::Result<Option<Vec<u8>>> {
-        let mut buffer = [0; 4096];
-        match rustix::io::read(&self.fd, &mut buffer) {
-            Ok(count) => Ok(buffer.get(VNET_HEADER..count).map(<[u8]>::to_vec)),
-            Err(rustix::io::Errno::AGAIN) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-}
 
 /// Makes `port` a port of `bridge`.
 pub fn join(bridge: &str, port: &str) -> io::Result<()> {
-    let control = control()?;
-    let mut named = request(port)?;
-    ioctl(&control, libc::SIOCGIFINDEX, &mut named)?;
-    // SAFETY: SIOCGIFINDEX has just filled in this member.
-    let index = unsafe { named.ifr_ifru.ifru_ifindex };
     let mut asked = request(bridge)?;
-    asked.ifr_ifru.ifru_ifindex = index;
-    ioctl(&control, SIOCBRADDIF, &mut asked)
+    asked.ifr_ifru.ifru_ifindex = index(port)?;
+    ioctl(&control()?, SIOCBRADDIF, &mut asked)
 }
 
 /// Sets an interface up.
@@ -88,11 +30,19 @@ pub fn up(name: &str) -> io::Result<()> {
 
 /// Whether there is an interface of this name.
 pub fn exists(name: &str) -> io::Result<bool> {
-    match ioctl(&control()?, libc::SIOCGIFINDEX, &mut request(name)?) {
-        Ok(()) => Ok(true),
+    match index(name) {
+        Ok(_) => Ok(true),
         Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// An interface's number, which no other one in this network namespace ever gets.
+pub fn index(name: &str) -> io::Result<i32> {
+    let mut asked = request(name)?;
+    ioctl(&control()?, libc::SIOCGIFINDEX, &mut asked)?;
+    // SAFETY: SIOCGIFINDEX has just filled in this member.
+    Ok(unsafe { asked.ifr_ifru.ifru_ifindex })
 }
 
 /// An interface's first IPv4 address; none when it has none.
@@ -120,7 +70,7 @@ fn inet(asked: &libc::ifreq) -> Ipv4Addr {
 }
 
 /// A request about an interface. Names have at most 15 bytes.
-fn request(name: &str) -> io::Result<libc::ifreq> {
+pub(super) fn request(name: &str) -> io::Result<libc::ifreq> {
     if name.is_empty() || name.len() >= libc::IFNAMSIZ || name.contains('\0') {
         let problem = format!("`{name}` is no interface name: 1 to 15 bytes are expected");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
@@ -137,8 +87,8 @@ fn control() -> io::Result<OwnedFd> {
     Ok(socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?)
 }
 
-fn ioctl(fd: &impl AsFd, what: libc::c_ulong, request: &mut libc::ifreq) -> io::Result<()> {
-    // SAFETY: every `what` in this file takes a pointer to an `ifreq`, which lives until the call returns.
+pub(super) fn ioctl(fd: &impl AsFd, what: libc::c_ulong, request: &mut libc::ifreq) -> io::Result<()> {
+    // SAFETY: every `what` in this room takes a pointer to an `ifreq`, which lives until the call returns.
     let status = unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), what, std::ptr::from_mut(request)) };
     if status < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -3,19 +3,29 @@
 mod bridge;
 pub mod frame;
 mod link;
+pub mod managed;
+mod netlink;
+mod services;
+mod subnet;
+mod tap;
 mod user;
 mod watch;
 
 pub use bridge::Bridge;
 pub use frame::{Dhcp, Mac, Said};
+pub use services::TOOLS;
+pub use subnet::Subnet;
+pub use tap::{Tap, Trace};
 pub use user::User;
 pub use watch::Watch;
 
-use crate::network::{HostFacts, NetworkSpec};
+use super::tool;
+use crate::network::{Cidr, HostFacts, NetworkSpec};
+use managed::Name;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::fd::BorrowedFd;
+use std::path::Path;
 use std::str::FromStr;
 
 /// Which host network a VM gets.
@@ -26,6 +36,13 @@ pub enum Choice {
     User,
     /// An existing bridge with whatever serves DHCP on it.
     Bridge(String),
+    /// A bridge with leases and NAT that goldsmith makes for its VMs and takes away with the last of them.
+    Managed {
+        /// VMs that name the same network share it.
+        name: Name,
+        /// Its subnet; by default the one that the image needs, else one that is free.
+        subnet: Option<Subnet>,
+    },
 }
 
 impl FromStr for Choice {
@@ -34,8 +51,10 @@ impl FromStr for Choice {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once('=') {
             None if text == "user" => Ok(Self::User),
+            None if text == "managed" => Ok(Self::Managed { name: Name::default(), subnet: None }),
             Some(("bridge", name)) if !name.is_empty() => Ok(Self::Bridge(name.to_owned())),
-            _ => Err("write `user` or `bridge=NAME`".to_owned()),
+            Some(("managed", name)) => Ok(Self::Managed { name: name.parse()?, subnet: None }),
+            _ => Err("write `user`, `managed`, `managed=NAME` or `bridge=NAME`".to_owned()),
         }
     }
 }
@@ -45,6 +64,7 @@ impl fmt::Display for Choice {
         match self {
             Self::User => f.write_str("user"),
             Self::Bridge(name) => write!(f, "bridge={name}"),
+            Self::Managed { name, .. } => write!(f, "managed={name}"),
         }
     }
 }
@@ -76,9 +96,42 @@ impl FromStr for Publish {
 pub enum Error {
     /// There is no such bridge.
     #[error(
-        "there is no bridge {0}\nhelp: ip link add {0} type bridge && ip addr add 192.168.100.1/24 dev {0} && ip link set {0} up"
+        "there is no bridge {0}\nhelp: ip link add {0} type bridge && ip addr add 192.168.100.1/24 dev {0} && ip link set {0} up; or use `--network managed`"
     )]
     NoBridge(String),
+    /// A program that managed networks need does not do its work.
+    #[error(transparent)]
+    Tool(#[from] tool::Error),
+    /// The subnet that a managed network must have is reached another way.
+    #[error(
+        "the subnet {subnet} overlaps {route}, which the host reaches another way (NET-H009)\nhelp: choose another with `--subnet`; an image with a fixed address must be built for another one"
+    )]
+    Overlap {
+        /// What the network would have.
+        subnet: Subnet,
+        /// What is there.
+        route: Cidr,
+    },
+    /// Every subnet that managed networks try is taken.
+    #[error("every usual subnet overlaps a route of this host\nhelp: name one that does not: `--subnet 10.77.0.1/24`")]
+    NoSubnet,
+    /// The network is there with another subnet.
+    #[error(
+        "the network {name} is {subnet}, not {wanted}\nhelp: leave `--subnet` out, or make another: `--network managed=NAME`"
+    )]
+    OtherSubnet {
+        /// The network.
+        name: Name,
+        /// Its subnet.
+        subnet: Subnet,
+        /// The one asked for.
+        wanted: Subnet,
+    },
+    /// An interface of the bridge's name is there, and goldsmith has not made it.
+    #[error(
+        "there is an interface {0} that goldsmith has not made\nhelp: ip link delete {0}; or choose another name: `--network managed=NAME`"
+    )]
+    Foreign(String),
     /// The kernel refuses.
     #[error("cannot {what}{}", privileges(cause))]
     Io {
@@ -108,7 +161,7 @@ pub enum Error {
 fn privileges(cause: &io::Error) -> &'static str {
     match cause.kind() {
         io::ErrorKind::PermissionDenied => {
-            "\nhelp: bridges need root (CAP_NET_ADMIN); `--network user` needs no privileges"
+            "\nhelp: bridges need root (sudo goldsmith …); `--network user` needs no privileges"
         }
         io::ErrorKind::NotFound => "\nhelp: modprobe tun",
         _ => "",
@@ -124,13 +177,31 @@ pub enum Attachment {
     Bridge(Bridge),
 }
 
+/// A NIC that is to be attached.
+#[derive(Debug, Clone, Copy)]
+pub struct Nic<'a> {
+    /// What the image declares.
+    pub spec: &'a NetworkSpec,
+    /// Its address.
+    pub mac: Mac,
+    /// The address at which somebody will call the guest.
+    pub expect: Option<IpAddr>,
+    /// The ports to forward under user networking.
+    pub ports: &'a [Publish],
+}
+
 impl Attachment {
     /// Attaches a NIC. On a bridge this asks the network who else is there, which may take some seconds where nobody
     /// serves DHCP.
-    pub fn new(choice: &Choice, spec: &NetworkSpec, mac: Mac, ports: &[Publish]) -> Result<Self, Error> {
+    pub fn new(choice: &Choice, nic: Nic) -> Result<Self, Error> {
+        let Nic { spec, mac, expect, ports } = nic;
         match choice {
             Choice::User => Ok(Self::User(User::new(spec, mac, ports)?)),
             Choice::Bridge(name) => Ok(Self::Bridge(Bridge::new(name, spec, mac)?)),
+            Choice::Managed { name, subnet } => {
+                let expect = if let Some(IpAddr::V4(address)) = expect { Some(address) } else { None };
+                Ok(Self::Bridge(Bridge::managed(name, *subnet, spec, mac, expect)?))
+            }
         }
     }
 
@@ -142,15 +213,35 @@ impl Attachment {
         }
     }
 
-    /// QEMU's `-netdev` value for the backend `id`. `inherit` gives the number of a descriptor that QEMU will have.
-    pub fn netdev<'a>(
-        &'a self,
-        id: &str,
-        inherit: &mut dyn FnMut(BorrowedFd<'a>) -> io::Result<i32>,
-    ) -> io::Result<String> {
+    /// The tap behind the NIC. None: QEMU's own network is there.
+    pub fn tap(&self) -> Option<&Tap> {
+        match self {
+            Self::User(_) => None,
+            Self::Bridge(bridge) => Some(&bridge.tap),
+        }
+    }
+
+    /// The same, to hand it over.
+    pub fn tap_mut(&mut self) -> Option<&mut Tap> {
+        match self {
+            Self::User(_) => None,
+            Self::Bridge(bridge) => Some(&mut bridge.tap),
+        }
+    }
+
+    /// QEMU's `-netdev` value for the backend `id`. `open` says how QEMU gets at the tap: `fd=7` or `ifname=gs0`.
+    pub fn netdev<'a>(&'a self, id: &str, open: impl FnOnce(&'a Tap) -> io::Result<String>) -> io::Result<String> {
         match self {
             Self::User(user) => Ok(user.netdev(id)),
-            Self::Bridge(bridge) => Ok(format!("tap,id={id},fd={},vhost=off", inherit(bridge.tap())?)),
+            Self::Bridge(bridge) => Ok(format!("tap,id={id},{},vhost=off", open(&bridge.tap)?)),
+        }
+    }
+
+    /// Begins to follow what is said on the NIC: on its tap, or in the `capture` that QEMU will write.
+    pub fn watch(&self, capture: &Path, guest: Mac) -> io::Result<Watch> {
+        match self.tap() {
+            Some(tap) => Watch::tap(tap.name(), guest),
+            None => Watch::capture(capture, guest),
         }
     }
 

@@ -1,9 +1,12 @@
-//! What the guest's NIC says and hears, read from the capture that the VMM writes (pcap, `-object filter-dump`).
+//! What the guest's NIC says and hears: on its tap, or in the capture of user networking that QEMU writes.
 //!
-//! Source: pcap-savefile(5); QEMU `net/dump.c` (native byte order, microseconds, link type Ethernet).
+//! Source: packet(7); pcap-savefile(5); QEMU `net/dump.c` (native byte order, microseconds, link type Ethernet).
 
 use super::frame::{self, Dhcp, Mac, Said};
-use std::fs::File;
+use super::link;
+use rustix::fd::{AsRawFd as _, OwnedFd};
+use rustix::net::{AddressFamily, Protocol, RecvFlags, SocketFlags, SocketType, recv, socket_with};
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::FileExt as _;
@@ -16,73 +19,64 @@ const RECORD: u64 = 16;
 const MAX_FRAME: u32 = 64 << 10;
 /// The most events that are kept: enough for a boot, and a bound for a guest that floods.
 const MAX_EVENTS: usize = 200;
+/// How many frames are looked at in one go, so that a flood cannot hold up the launch.
+const AT_ONCE: usize = 1000;
 
-/// The headers that may stand before a frame: none, or `struct virtio_net_hdr` in its two lengths, which QEMU before 8.0
-/// leaves in the capture of a tap.
-const HEADERS: [usize; 3] = [0, 10, 12];
-
-fn read(bytes: &[u8]) -> Option<Said> {
-    HEADERS.iter().find_map(|header| frame::read(bytes.get(*header..)?))
+/// Where frames come from.
+#[derive(Debug)]
+enum Source {
+    /// A capture that grows while it is read, and how far it has been read.
+    Capture { file: File, at: u64 },
+    /// A socket that gets a copy of every frame.
+    Tap(OwnedFd),
 }
 
-/// A capture that grows while it is read.
+/// What has been said so far.
 #[derive(Debug)]
 pub struct Watch {
-    file: File,
-    at: u64,
+    source: Source,
     guest: Mac,
     seen: Vec<Said>,
 }
 
 impl Watch {
-    /// Follows the capture at `path` of the guest with this MAC address.
-    pub fn open(path: &Path, guest: Mac) -> io::Result<Self> {
-        Ok(Self { file: File::open(path)?, at: 0, guest, seen: Vec::new() })
+    /// Follows the capture at `path` of the guest with this MAC address. It is made empty; QEMU writes it.
+    pub fn capture(path: &Path, guest: Mac) -> io::Result<Self> {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+        Ok(Self { source: Source::Capture { file, at: 0 }, guest, seen: Vec::new() })
+    }
+
+    /// Follows an interface.
+    pub fn tap(name: &str, guest: Mac) -> io::Result<Self> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        // No protocol: nothing comes until the socket is bound to the one interface.
+        let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, flags, None::<Protocol>)?;
+        // SAFETY: `sockaddr_ll` is plain data for which all zeroes are valid.
+        let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+        address.sll_family = libc::AF_PACKET as u16;
+        address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
+        address.sll_ifindex = link::index(name)?;
+        let size = size_of_val(&address) as libc::socklen_t;
+        // SAFETY: the address lives until the call returns, and `size` is its size.
+        let status = unsafe { libc::bind(socket.as_raw_fd(), std::ptr::from_ref(&address).cast(), size) };
+        if status < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Self { source: Source::Tap(socket), guest, seen: Vec::new() })
     }
 
     /// Reads what has come since the last time.
     pub fn poll(&mut self) -> io::Result<()> {
-        if self.at == 0 {
-            let mut header = [0; HEADER as usize];
-            if !self.whole(0, &mut header)? {
-                return Ok(());
-            }
-            if !header.starts_with(&MAGIC.to_ne_bytes()) {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "the capture is not a pcap file"));
-            }
-            self.at = HEADER;
-        }
-        loop {
-            let mut record = [0; RECORD as usize];
-            if !self.whole(self.at, &mut record)? {
-                return Ok(());
-            }
-            let [_, _, _, _, _, _, _, _, a, b, c, d, ..] = record;
-            let length = u32::from_ne_bytes([a, b, c, d]);
-            if length > MAX_FRAME {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "the capture has a frame that is too long"));
-            }
-            let mut bytes = vec![0; length as usize];
-            if !self.whole(self.at + RECORD, &mut bytes)? {
-                return Ok(());
-            }
-            self.at += RECORD + u64::from(length);
-            if let Some(said) = read(&bytes)
+        for _ in 0..AT_ONCE {
+            let Some(frame) = self.source.next()? else { return Ok(()) };
+            if let Some(said) = frame::read(&frame)
                 && self.seen.len() < MAX_EVENTS
                 && !self.seen.contains(&said)
             {
                 self.seen.push(said);
             }
         }
-    }
-
-    /// Fills the buffer, unless its end has not been written yet.
-    fn whole(&self, at: u64, buffer: &mut [u8]) -> io::Result<bool> {
-        match self.file.read_exact_at(buffer, at) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-            Err(error) => Err(error),
-        }
+        Ok(())
     }
 
     /// Everything that was said, each thing once, in the order it was first said.
@@ -118,5 +112,63 @@ impl Watch {
         self.seen
             .iter()
             .any(|said| matches!(said, Said::Accepted { mac, port } if *mac == self.guest && *port == wanted))
+    }
+}
+
+impl Source {
+    /// The next frame. None: there is none yet.
+    fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
+        match self {
+            Self::Capture { file, at } => next_record(file, at),
+            Self::Tap(socket) => next_packet(socket),
+        }
+    }
+}
+
+fn next_packet(socket: &OwnedFd) -> io::Result<Option<Vec<u8>>> {
+    // Enough of any frame: what is looked for stands at the front.
+    let mut buffer = [0; 2048];
+    match recv(socket, &mut buffer, RecvFlags::empty()) {
+        Ok((count, _)) => Ok(buffer.get(..count).map(<[u8]>::to_vec)),
+        // The interface is down, or gone with its VM: nothing more is said on it.
+        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::NETDOWN | rustix::io::Errno::NXIO) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn next_record(file: &File, at: &mut u64) -> io::Result<Option<Vec<u8>>> {
+    if *at == 0 {
+        let mut header = [0; HEADER as usize];
+        if !whole(file, 0, &mut header)? {
+            return Ok(None);
+        }
+        if !header.starts_with(&MAGIC.to_ne_bytes()) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the capture is not a pcap file"));
+        }
+        *at = HEADER;
+    }
+    let mut record = [0; RECORD as usize];
+    if !whole(file, *at, &mut record)? {
+        return Ok(None);
+    }
+    let [_, _, _, _, _, _, _, _, a, b, c, d, ..] = record;
+    let length = u32::from_ne_bytes([a, b, c, d]);
+    if length > MAX_FRAME {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the capture has a frame that is too long"));
+    }
+    let mut bytes = vec![0; length as usize];
+    if !whole(file, *at + RECORD, &mut bytes)? {
+        return Ok(None);
+    }
+    *at += RECORD + u64::from(length);
+    Ok(Some(bytes))
+}
+
+/// Fills the buffer, unless its end has not been written yet.
+fn whole(file: &File, at: u64, buffer: &mut [u8]) -> io::Result<bool> {
+    match file.read_exact_at(buffer, at) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
     }
 }

@@ -1,230 +1,140 @@
-//! QEMU's `microvm`, with KVM or emulation.
+//! QEMU's `microvm` and `q35`, with KVM or emulation.
 //!
 //! Source: QEMU `docs/system/i386/microvm.rst`, qemu(1); measured with 7.2. With ACPI on, devices are not put on the kernel
-//! command line, so the guest's arguments are exactly those the gate has seen. `reboot=k` needs the keyboard controller.
+//! command line, so the guest's arguments are exactly those the gate has seen.
 
+use super::process::{self, Command, Process};
 use super::qmp::Qmp;
-use super::{Accelerator, Machine, file};
-use rustix::fs::{Mode, OFlags};
-use rustix::process::{Signal, set_parent_process_death_signal};
-use serde_json::json;
-use std::fs::{self, File};
-use std::io::{self, Seek as _, SeekFrom};
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, RawFd};
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use super::{Accelerator, Error, Machine, Model, disk, file};
+use serde_json::{Value, json};
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
-use std::time::{Duration, Instant};
 
 /// The program.
 pub const PROGRAM: &str = "qemu-system-x86_64";
-/// How long QEMU may take until it answers on its control socket.
-const STARTUP: Duration = Duration::from_secs(20);
-
-/// Why QEMU does not run.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// It is not installed.
-    #[error("{PROGRAM} is not installed\nhelp: apt-get install qemu-system-x86")]
-    Missing,
-    /// It could not be started or talked to.
-    #[error("cannot {what}")]
-    Io {
-        /// What was tried.
-        what: &'static str,
-        /// Why not.
-        #[source]
-        cause: io::Error,
-    },
-    /// It ended at once.
-    #[error("{PROGRAM} ended with {status}{}\n  command: {command}", lines(log))]
-    Ended {
-        /// Its status.
-        status: String,
-        /// What it said.
-        log: String,
-        /// The whole command line.
-        command: String,
-    },
-}
-
-fn lines(log: &str) -> String {
-    log.lines().map(|line| format!("\n  | {line}")).collect()
-}
-
-/// A running QEMU. Dropped, it is killed.
-#[derive(Debug)]
-pub struct Qemu {
-    process: duct::Handle,
-    control: Qmp,
-}
-
-impl Qemu {
-    /// Starts a machine and waits until its control socket answers. QEMU ends with this process, however that ends.
-    pub fn start(machine: &Machine) -> Result<Self, Error> {
-        let io = |what| move |cause| Error::Io { what, cause };
-        let mut inherited = Vec::new();
-        let arguments = arguments(machine, &mut inherited).map_err(io("pass files to QEMU"))?;
-        let command = format!("{PROGRAM} {}", arguments.join(" "));
-        let inherited: Vec<RawFd> = inherited.iter().map(rustix::fd::AsRawFd::as_raw_fd).collect();
-        let log = machine.folder.join(file::VMM);
-        let process = duct::cmd(PROGRAM, arguments)
-            .dir(machine.folder)
-            .stdin_null()
-            .stdout_null()
-            .stderr_path(&log)
-            .unchecked()
-            .before_spawn(move |command| {
-                keep(command, inherited.clone());
-                Ok(())
-            })
-            .start()
-            .map_err(|cause| match cause.kind() {
-                io::ErrorKind::NotFound => Error::Missing,
-                _ => Error::Io { what: "start QEMU", cause },
-            })?;
-        let started = Instant::now();
-        // By the folder's descriptor: a socket's whole path may be longer than an address can be.
-        let folder = rustix::fs::open(machine.folder, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|errno| Error::Io { what: "open the machine's folder", cause: errno.into() })?;
-        let socket = PathBuf::from(format!("/proc/self/fd/{}/{}", folder.as_raw_fd(), file::CONTROL));
-        loop {
-            match Qmp::connect(&socket) {
-                Ok(control) => return Ok(Self { process, control }),
-                Err(cause) => {
-                    if let Some(output) = process.try_wait().map_err(io("wait for QEMU"))? {
-                        return Err(Error::Ended { status: describe(output.status), log: tail(&log, 10), command });
-                    }
-                    if started.elapsed() > STARTUP {
-                        let _ = process.kill();
-                        return Err(Error::Io { what: "reach QEMU's control socket", cause });
-                    }
-                }
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    /// How it ended, if it has.
-    pub fn ended(&self) -> io::Result<Option<String>> {
-        Ok(self.process.try_wait()?.map(|output| describe(output.status)))
-    }
-
-    /// Its process id.
-    pub fn pid(&self) -> Option<u32> {
-        self.process.pids().first().copied()
-    }
-
-    /// Ends the capture of the NIC's traffic.
-    pub fn end_capture(&mut self) -> io::Result<()> {
-        self.control.execute("object-del", json!({ "id": CAPTURE })).map(|_| ())
-    }
-
-    /// Ends it at once and waits for its end.
-    pub fn kill(&self) -> io::Result<()> {
-        self.process.kill()?;
-        self.process.wait().map(|_| ())
-    }
-}
-
-impl Drop for Qemu {
-    fn drop(&mut self) {
-        // Nothing more can be done about a process that cannot be killed.
-        let _ = self.kill();
-    }
-}
-
-/// Lets the child keep some descriptors, and end when its parent does.
-fn keep(command: &mut std::process::Command, inherited: Vec<RawFd>) {
-    let before_exec = move || {
-        set_parent_process_death_signal(Some(Signal::KILL))?;
-        for fd in &inherited {
-            // SAFETY: the parent holds these descriptors open while it waits for the exec.
-            rustix::io::fcntl_setfd(unsafe { BorrowedFd::borrow_raw(*fd) }, rustix::io::FdFlags::empty())?;
-        }
-        Ok(())
-    };
-    // SAFETY: between fork and exec only prctl(2) and fcntl(2) are called; nothing is allocated.
-    unsafe { command.pre_exec(before_exec) };
-}
-
 /// The id of the object that captures traffic.
 const CAPTURE: &str = "capture";
 
-fn arguments<'a>(machine: &'a Machine, inherited: &mut Vec<BorrowedFd<'a>>) -> io::Result<Vec<String>> {
-    let mut inherit = |fd: BorrowedFd<'a>| {
-        inherited.push(fd);
-        Ok(fd.as_raw_fd())
-    };
-    let kernel = inherit(machine.kernel.as_fd())?;
-    let initrd = inherit(machine.initrd.as_fd())?;
-    let netdev = machine.attachment.netdev("n0", &mut inherit)?;
+/// A running QEMU.
+#[derive(Debug)]
+pub struct Qemu {
+    /// Its process.
+    pub process: Process,
+    folder: PathBuf,
+}
+
+impl Qemu {
+    /// Starts a machine and waits until its control socket answers.
+    pub fn start(machine: &Machine) -> Result<Self, Error> {
+        let mut inherited: Vec<RawFd> = Vec::new();
+        let mut inherit = |fd: RawFd| {
+            inherited.push(fd);
+            fd
+        };
+        let kernel = format!("/proc/self/fd/{}", inherit(machine.kernel.file.as_raw_fd()));
+        let initrd = format!("/proc/self/fd/{}", inherit(machine.initrd.file.as_raw_fd()));
+        let image = format!("/proc/self/fd/{}", inherit(machine.image.file.as_raw_fd()));
+        let netdev = machine.attachment.netdev("n0", |tap| Ok(format!("fd={}", inherit(tap.fd()?.as_raw_fd()))));
+        let netdev = netdev.map_err(|cause| Error::Io { what: "pass the tap to QEMU".to_owned(), cause })?;
+        let process = Process::start(Command {
+            program: PROGRAM.to_owned(),
+            arguments: arguments(machine, [&kernel, &initrd, &image], netdev),
+            folder: machine.folder,
+            output: None,
+            inherited,
+        })?;
+        process.answer(|| Qmp::connect(machine.folder))?;
+        Ok(Self { process, folder: machine.folder.to_owned() })
+    }
+
+    /// The machine's state unless it runs. Source: QEMU `qapi/run-state.json`.
+    pub fn halted(&self) -> io::Result<Option<String>> {
+        let answer = Qmp::connect(&self.folder)?.execute("query-status", json!({}))?;
+        let state = answer.get("status").and_then(Value::as_str).unwrap_or_default();
+        Ok((answer.get("running") == Some(&json!(false))).then(|| state.to_owned()))
+    }
+
+    /// Presses Ctrl-Alt-Del, which systemd obeys in every image, and the power button, which some guests obey.
+    pub fn press_stop(&self) -> io::Result<()> {
+        let keys = ["ctrl", "alt", "delete"].map(|key| json!({ "type": "qcode", "data": key }));
+        let mut control = Qmp::connect(&self.folder)?;
+        control.execute("send-key", json!({ "keys": keys }))?;
+        control.execute("system_powerdown", json!({}))?;
+        Ok(())
+    }
+
+    /// Ends the capture of the NIC's traffic.
+    pub fn end_capture(&self) -> io::Result<()> {
+        Qmp::connect(&self.folder)?.execute("object-del", json!({ "id": CAPTURE })).map(|_| ())
+    }
+}
+
+/// Has the QEMU in a folder write a picture of its display there, as a PNG file (QEMU 7.1 or newer).
+pub fn screenshot(folder: &Path, name: &str) -> io::Result<()> {
+    Qmp::connect(folder)?.execute("screendump", json!({ "filename": name, "format": "png" })).map(|_| ())
+}
+
+/// The command line of a machine as it could be typed: the files and the tap by their names.
+pub fn describe(machine: &Machine) -> io::Result<Value> {
+    let by_name = |tap: &super::Tap| Ok(format!("ifname={},script=no,downscript=no", tap.name()));
+    let netdev = machine.attachment.netdev("n0", by_name)?;
+    let files = [machine.kernel, machine.initrd, machine.image].map(|file| file.path.display().to_string());
+    let mut line = vec![PROGRAM.to_owned()];
+    line.extend(arguments(machine, files.each_ref().map(String::as_str), netdev));
+    Ok(json!(line))
+}
+
+fn arguments(machine: &Machine, [kernel, initrd, image]: [&str; 3], netdev: String) -> Vec<String> {
     let (accelerator, processor) = match machine.accelerator {
         Accelerator::Kvm => ("kvm", "host"),
         Accelerator::Emulation => ("tcg,thread=multi", "max"),
     };
+    // A NIC on PCI would bring a boot ROM that nobody boots from.
+    let (model, bus, no_rom) = match machine.model {
+        Model::Q35 => ("q35", "pci", ",romfile="),
+        _ => ("microvm,acpi=on,pit=on,pic=on,rtc=on,isa-serial=on,x-option-roms=off", "device", ""),
+    };
+    let (file, format) = match machine.disk {
+        disk::Kind::Copy => (file::DISK, "raw"),
+        disk::Kind::Overlay => (file::OVERLAY, "qcow2,backing=golden"),
+    };
+    let mut disk = format!("id=root,file={file},format={format},if=none,discard=unmap,cache=writeback");
+    if let Some(limit) = machine.limits.disk {
+        disk += &format!(",throttling.bps-total={}", limit.0);
+    }
     let mut list: Vec<String> = ["-nodefaults", "-no-user-config", "-no-reboot"].map(str::to_owned).into();
     let mut add = |option: &str, value: String| list.extend([option.to_owned(), value]);
     add("-name", format!("guest={}", machine.name));
-    add("-M", "microvm,acpi=on,pit=on,pic=on,rtc=on,isa-serial=on,x-option-roms=off".to_owned());
+    add("-M", model.to_owned());
     add("-accel", accelerator.to_owned());
     add("-cpu", processor.to_owned());
     add("-smp", machine.cpus.to_string());
     add("-m", format!("{}K", machine.memory.0 >> 10));
-    add("-kernel", format!("/proc/self/fd/{kernel}"));
-    add("-initrd", format!("/proc/self/fd/{initrd}"));
+    add("-kernel", kernel.to_owned());
+    add("-initrd", initrd.to_owned());
     add("-append", machine.args.to_string());
-    add("-drive", format!("id=root,file={},format=raw,if=none,discard=unmap,cache=writeback", file::DISK));
-    add("-device", "virtio-blk-device,drive=root".to_owned());
+    if machine.disk == disk::Kind::Overlay {
+        let golden = "driver=raw,node-name=golden,read-only=on,file.driver=file,file.read-only=on";
+        add("-blockdev", format!("{golden},file.filename={image}"));
+    }
+    add("-drive", disk);
+    add("-device", format!("virtio-blk-{bus},drive=root"));
     add("-netdev", netdev);
-    add("-device", format!("virtio-net-device,netdev=n0,mac={}", machine.mac));
-    add("-object", format!("filter-dump,id={CAPTURE},netdev=n0,file={},maxlen=1600", file::CAPTURE));
-    add("-device", "virtio-rng-device".to_owned());
-    add("-device", "i8042".to_owned());
+    add("-device", format!("virtio-net-{bus},netdev=n0,mac={}{no_rom}", machine.mac));
+    if machine.attachment.tap().is_none() {
+        add("-object", format!("filter-dump,id={CAPTURE},netdev=n0,file={},maxlen=1600", file::CAPTURE));
+    }
+    add("-device", format!("virtio-rng-{bus}"));
+    // A keyboard controller to reset by and to press Ctrl-Alt-Del on; a display to picture. A PC has the former.
+    add("-device", if machine.model == Model::Q35 { "VGA" } else { "i8042" }.to_owned());
     add("-serial", format!("file:{}", file::CONSOLE));
     add("-qmp", format!("unix:{},server=on,wait=off", file::CONTROL));
     add("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny".to_owned());
     add("-display", "none".to_owned());
     add("-monitor", "none".to_owned());
-    Ok(list)
-}
-
-fn describe(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exit status {code}"),
-        (_, Some(signal)) => format!("signal {signal}"),
-        _ => status.to_string(),
-    }
-}
-
-/// The last lines of a log, control characters made harmless.
-pub fn tail(path: &Path, count: usize) -> String {
-    const MOST: u64 = 64 << 10;
-    let read = || -> io::Result<String> {
-        let mut log = File::open(path)?;
-        let size = log.metadata()?.len();
-        log.seek(SeekFrom::Start(size.saturating_sub(MOST)))?;
-        let mut bytes = Vec::new();
-        io::Read::read_to_end(&mut io::Read::take(log, MOST), &mut bytes)?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    };
-    let text = read().unwrap_or_default();
-    let lines: Vec<String> = text.lines().map(plain).filter(|line| !line.trim().is_empty()).collect();
-    lines.get(lines.len().saturating_sub(count)..).unwrap_or_default().join("\n")
-}
-
-/// A line without terminal control sequences (ECMA-48: `ESC [ … letter`) and other control characters.
-fn plain(line: &str) -> String {
-    let mut out = String::new();
-    let mut letters = line.chars().peekable();
-    while let Some(letter) = letters.next() {
-        if letter == '\u{1b}' && letters.next_if_eq(&'[').is_some() {
-            while letters.next().is_some_and(|letter| !('@'..='~').contains(&letter)) {}
-        } else if !letter.is_control() {
-            out.push(letter);
-        }
-    }
-    out
+    list
 }
 
 /// Whether KVM works here, found out by making a paused machine with the host's processor; else why not. A device file
@@ -245,5 +155,5 @@ pub fn kvm() -> Result<(), String> {
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let first = said.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned);
-    Err(first.unwrap_or_else(|| describe(output.status)))
+    Err(first.unwrap_or_else(|| process::describe(output.status)))
 }

@@ -1,13 +1,12 @@
-//! The QEMU Machine Protocol over a Unix socket: one command, one answer. Source: QEMU `docs/interop/qmp-spec.rst`.
+//! The QEMU Machine Protocol over a Unix socket: one command, one answer. QEMU serves one connection after the other, so
+//! none is kept. Source: QEMU `docs/interop/qmp-spec.rst`.
 
+use super::{file, socket};
 use serde_json::{Value, json};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
 
-/// How long QEMU may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// The longest line that is read.
 const MAX_LINE: u64 = 1 << 20;
 
@@ -18,12 +17,9 @@ pub struct Qmp {
 }
 
 impl Qmp {
-    /// Connects and leaves negotiation mode.
-    pub fn connect(socket: &Path) -> io::Result<Self> {
-        let stream = UnixStream::connect(socket)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        let mut qmp = Self { lines: BufReader::new(stream) };
+    /// Connects to the QEMU that runs in a folder, and leaves negotiation mode.
+    pub fn connect(folder: &Path) -> io::Result<Self> {
+        let mut qmp = Self { lines: BufReader::new(socket::connect(folder, file::CONTROL)?) };
         let greeting = qmp.line()?;
         if greeting.get("QMP").is_none() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "this is no QMP server"));

@@ -1,0 +1,136 @@
+//! Bridges through the kernel's netlink, which knows the interfaces of this process's namespace whatever `/sys` shows.
+//!
+//! Source: rtnetlink(7), kernel `net/bridge/br_netlink.c` (`IFLA_BRPORT_ISOLATED`).
+
+use super::{Mac, subnet::Subnet};
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::link::{
+    InfoBridgePort, InfoKind, InfoPortData, InfoPortKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use rustix::net::{
+    AddressFamily as SocketFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with,
+};
+use std::io;
+use std::net::IpAddr;
+
+/// The longest answer that is read at once; the kernel sends no more than 32 KiB.
+const BUFFER: usize = 64 << 10;
+
+/// Makes a bridge that is up, with this MAC address (one that it takes from its ports would change as they come and go).
+pub fn add_bridge(name: &str, mac: Mac) -> io::Result<()> {
+    let mut link = LinkMessage::default();
+    (link.header.flags, link.header.change_mask) = (LinkFlags::Up, LinkFlags::Up);
+    link.attributes = vec![
+        LinkAttribute::IfName(name.to_owned()),
+        LinkAttribute::Address(mac.0.to_vec()),
+        LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
+    ];
+    tell(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// Gives an interface the host's address in a subnet.
+pub fn add_address(name: &str, subnet: Subnet) -> io::Result<()> {
+    let mut address = AddressMessage::default();
+    address.header.family = AddressFamily::Inet;
+    address.header.prefix_len = subnet.prefix();
+    address.header.index = index(name)?;
+    address.attributes = vec![
+        AddressAttribute::Local(IpAddr::V4(subnet.host())),
+        AddressAttribute::Address(IpAddr::V4(subnet.host())),
+        AddressAttribute::Broadcast(subnet.broadcast_address()),
+    ];
+    tell(RouteNetlinkMessage::NewAddress(address), NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// Lets a port of a bridge talk to the host, and to no other port of this kind.
+pub fn isolate(port: &str) -> io::Result<()> {
+    let mut link = LinkMessage::default();
+    link.header.index = index(port)?;
+    link.attributes = vec![LinkAttribute::LinkInfo(vec![
+        LinkInfo::PortKind(InfoPortKind::Bridge),
+        LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::Isolated(true)])),
+    ])];
+    tell(RouteNetlinkMessage::NewLink(link), 0)
+}
+
+/// Deletes an interface; none of this name is as good.
+pub fn delete(name: &str) -> io::Result<()> {
+    let mut link = LinkMessage::default();
+    link.attributes = vec![LinkAttribute::IfName(name.to_owned())];
+    match tell(RouteNetlinkMessage::DelLink(link), 0) {
+        Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(()),
+        result => result,
+    }
+}
+
+/// How many ports a bridge has. None: there is no interface of this name.
+pub fn ports(bridge: &str) -> io::Result<Option<usize>> {
+    let links = links()?;
+    let own = links.iter().find(|link| link.name == bridge).map(|link| link.index);
+    Ok(own.map(|own| links.iter().filter(|link| link.controller == Some(own)).count()))
+}
+
+struct Link {
+    index: u32,
+    name: String,
+    controller: Option<u32>,
+}
+
+fn index(name: &str) -> io::Result<u32> {
+    let found = links()?.into_iter().find(|link| link.name == name).map(|link| link.index);
+    found.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))
+}
+
+fn links() -> io::Result<Vec<Link>> {
+    let mut links = Vec::new();
+    ask(RouteNetlinkMessage::GetLink(LinkMessage::default()), NLM_F_DUMP, |answer| {
+        let RouteNetlinkMessage::NewLink(message) = answer else { return };
+        let mut link = Link { index: message.header.index, name: String::new(), controller: None };
+        for attribute in message.attributes {
+            match attribute {
+                LinkAttribute::IfName(name) => link.name = name,
+                LinkAttribute::Controller(index) => link.controller = Some(index),
+                _ => {}
+            }
+        }
+        links.push(link);
+    })?;
+    Ok(links)
+}
+
+fn tell(message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+    ask(message, NLM_F_ACK | flags, |_| {})
+}
+
+/// Sends one request and hands over every answer, until the kernel has acknowledged it or has no more.
+fn ask(message: RouteNetlinkMessage, flags: u16, mut answer: impl FnMut(RouteNetlinkMessage)) -> io::Result<()> {
+    let mut request = NetlinkMessage::from(message);
+    request.header.flags = NLM_F_REQUEST | flags;
+    request.finalize();
+    let mut bytes = vec![0; request.buffer_len()];
+    request.serialize(&mut bytes);
+    // Protocol 0 is NETLINK_ROUTE.
+    let socket = socket_with(SocketFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
+    send(&socket, &bytes, SendFlags::empty())?;
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let (length, _) = recv(&socket, &mut *buffer, RecvFlags::empty())?;
+        let mut rest = buffer.get(..length).unwrap_or_default();
+        while !rest.is_empty() {
+            let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(io::Error::other)?;
+            match message.payload {
+                NetlinkPayload::Error(error) if error.code.is_some() => return Err(error.to_io()),
+                NetlinkPayload::Error(_) | NetlinkPayload::Done(_) => return Ok(()),
+                NetlinkPayload::InnerMessage(inner) => answer(inner),
+                _ => {}
+            }
+            // Messages are aligned to four bytes.
+            let step = (message.header.length as usize).next_multiple_of(4).clamp(16, rest.len().max(16));
+            rest = rest.get(step..).unwrap_or_default();
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! A VMM's process: it ends with this one, however that ends.
+
+use super::{Error, file, log};
+use rustix::process::{Signal, set_parent_process_death_signal};
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::{BorrowedFd, RawFd};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+/// How long a VMM may take until it answers on its control socket.
+const STARTUP: Duration = Duration::from_secs(20);
+/// How many lines of a VMM's log an error shows.
+const LINES: usize = 10;
+
+/// A running VMM. Dropped, it is killed.
+#[derive(Debug)]
+pub struct Process {
+    handle: duct::Handle,
+    command: String,
+    log: PathBuf,
+}
+
+/// What to run.
+#[derive(Debug)]
+pub struct Command<'a> {
+    /// The program.
+    pub program: String,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// The machine's folder, in which it works and its log is.
+    pub folder: &'a Path,
+    /// Where its standard output goes, if anywhere.
+    pub output: Option<PathBuf>,
+    /// Descriptors that it keeps. They must stay open until it has been started.
+    pub inherited: Vec<RawFd>,
+}
+
+impl Process {
+    /// Starts it.
+    pub fn start(command: Command) -> Result<Self, Error> {
+        let Command { program, arguments, folder, output, inherited } = command;
+        let log = folder.join(file::VMM);
+        let fail = |cause| Error::Io { what: format!("start {program}"), cause };
+        let errors = OpenOptions::new().create(true).append(true).open(&log).map_err(fail)?;
+        let line = format!("{program} {}", arguments.join(" "));
+        let mut expression = duct::cmd(&program, arguments).dir(folder).stdin_null().stderr_file(errors).unchecked();
+        expression = match output {
+            Some(path) => expression.stdout_path(path),
+            None => expression.stdout_null(),
+        };
+        let before_spawn = move |command: &mut std::process::Command| {
+            keep(command, inherited.clone());
+            Ok(())
+        };
+        let handle = expression.before_spawn(before_spawn).start().map_err(|cause| match cause.kind() {
+            io::ErrorKind::NotFound => Error::Missing { program: program.clone() },
+            _ => fail(cause),
+        })?;
+        Ok(Self { handle, command: line, log })
+    }
+
+    /// Tries until it answers; it may end first, or take too long.
+    pub fn answer<T>(&self, ask: impl Fn() -> io::Result<T>) -> Result<T, Error> {
+        let started = Instant::now();
+        loop {
+            match ask() {
+                Ok(answer) => return Ok(answer),
+                Err(cause) => {
+                    self.alive()?;
+                    if started.elapsed() > STARTUP {
+                        return Err(Error::Io { what: "reach the VMM's control socket".to_owned(), cause });
+                    }
+                }
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Fails with what it said when it has ended.
+    pub fn alive(&self) -> Result<(), Error> {
+        let ended = self.ended().map_err(|cause| Error::Io { what: "wait for the VMM".to_owned(), cause })?;
+        match ended {
+            None => Ok(()),
+            Some(status) => {
+                Err(Error::Ended { status, log: log::tail(&self.log, LINES), command: self.command.clone() })
+            }
+        }
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&self) -> io::Result<Option<String>> {
+        Ok(self.handle.try_wait()?.map(|output| describe(output.status)))
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> Option<u32> {
+        self.handle.pids().first().copied()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Nothing more can be done about a process that cannot be killed.
+        let _ = self.handle.kill().and_then(|()| self.handle.wait().map(|_| ()));
+    }
+}
+
+/// Lets the child keep some descriptors, and end when its parent does.
+fn keep(command: &mut std::process::Command, inherited: Vec<RawFd>) {
+    let before_exec = move || {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        for fd in &inherited {
+            // SAFETY: the parent holds these descriptors open while it waits for the exec.
+            rustix::io::fcntl_setfd(unsafe { BorrowedFd::borrow_raw(*fd) }, rustix::io::FdFlags::empty())?;
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec only prctl(2) and fcntl(2) are called; nothing is allocated.
+    unsafe { command.pre_exec(before_exec) };
+}
+
+/// How a process ended, in words.
+pub fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (_, Some(signal)) => format!("signal {signal}"),
+        _ => status.to_string(),
+    }
+}

@@ -1,0 +1,136 @@
+//! What outlives a launch: kept VMs boot again with what was written on their disks, grown disks have the room, the golden
+//! image stays what it was.
+
+mod common;
+
+use common::{goldsmith, image, need, recipes, succeed};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+struct State(tempfile::TempDir);
+
+impl State {
+    fn new() -> Self {
+        need("qemu-system-x86_64", "apt-get install qemu-system-x86");
+        Self(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap())
+    }
+
+    fn verb(&self, line: &str) -> Command {
+        let mut command = goldsmith();
+        command.env("GOLDSMITH_STATE", self.0.path()).args(line.split(' '));
+        command
+    }
+
+    fn launch(&self, line: &str) -> Command {
+        self.verb(&format!("launch --accel emulation --memory 512M --quiet {line}"))
+    }
+
+    fn vm(&self) -> serde_json::Value {
+        let output = succeed(&mut self.verb("ps --format json"));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()["vms"][0].clone()
+    }
+
+    fn is_empty(&self) -> bool {
+        fs::read_dir(self.0.path().join("vms")).unwrap().next().is_none()
+    }
+}
+
+#[track_caller]
+fn fails(command: &mut Command, words: &str) {
+    let output = command.output().unwrap();
+    assert!(!output.status.success() && text(&output).contains(words), "{words}: {}", text(&output));
+}
+
+fn text(output: &Output) -> String {
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    format!("{}\n{out}\n{err}", output.status)
+}
+
+/// A recipe whose guest lets this key in as root, and makes its own host keys at its first boot.
+fn recipe_with_ssh(key: &Path) {
+    let overlay = recipes().join("overlays/ssh");
+    let file = |path: &str, mode: u32, text: &str| {
+        let path = overlay.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let public = fs::read_to_string(key.with_extension("pub")).unwrap();
+    file("root/.ssh/authorized_keys", 0o600, &public);
+    let unit = "[Unit]\nBefore=ssh.service\n[Service]\nType=oneshot\nExecStart=/usr/bin/ssh-keygen -A\n\
+                [Install]\nWantedBy=multi-user.target\n";
+    file("etc/systemd/system/host-keys.service", 0o644, unit);
+    let recipe = "schema: goldsmith/v1\nname: ssh\ninclude: [minimal.yaml]\npackages: [openssh-server]\n\
+                  overlays: [../overlays/ssh]\nunits:\n  enable: [host-keys.service, ssh.service]\n\
+                  probes:\n  - { name: ssh, tcp: \":22\", banner: \"SSH-2.0\", timeout: 240s }\n";
+    fs::write(recipes().join("recipes/ssh.yaml"), recipe).unwrap();
+}
+
+#[test]
+fn what_was_written_on_a_kept_overlay_is_there_again() {
+    need("qemu-img", "apt-get install qemu-utils");
+    need("ssh-keygen", "apt-get install openssh-client");
+    let state = State::new();
+    let key = state.0.path().join("key");
+    succeed(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key));
+    recipe_with_ssh(&key);
+    let folder = image("ssh");
+    let run = |command: &[&str]| {
+        let mut ssh = state.verb("ssh box --identity");
+        ssh.arg(&key).arg("--").args(command);
+        ssh.output().unwrap()
+    };
+    succeed(state.launch("--name box --keep --disk overlay --detach").arg(&folder));
+    succeed(&mut state.verb("wait box"));
+    let output = run(&["echo kept >/root/note && sync && uname -n"]);
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(run(&["exit 7"]).status.code(), Some(7));
+    fails(&mut state.verb("rm box"), "box is running");
+    succeed(&mut state.verb("stop box"));
+    assert_eq!(state.vm()["state"], "stopped");
+    fails(&mut state.verb("ssh box"), "does not run");
+    fails(&mut state.verb("wait box"), "does not run");
+
+    succeed(&mut state.launch("--name box --detach"));
+    let output = run(&["cat /root/note"]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "kept\n", "{}", text(&output));
+    succeed(&mut state.verb("stop box"));
+    succeed(&mut state.verb("rm box"));
+    assert!(state.is_empty());
+    succeed(goldsmith().arg("verify").arg(&folder));
+}
+
+#[test]
+fn a_kept_disk_survives_kill_and_boots_only_on_its_own_image() {
+    need("dumpe2fs", "apt-get install e2fsprogs");
+    let (state, folder) = (State::new(), image("minimal"));
+    succeed(state.launch("--name big --keep --disk-size 3G --detach").arg(&folder));
+    let vm = state.vm();
+    succeed(Command::new("kill").args(["-KILL", &vm["supervisor"].to_string()]));
+    let started = Instant::now();
+    while state.vm()["state"] != "stopped" {
+        assert!(started.elapsed() < Duration::from_secs(60), "{:#}", state.vm());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let home = state.0.path().join("vms/big");
+    let output = succeed(Command::new("dumpe2fs").arg("-h").arg(home.join("disk.ext4")));
+    assert!(text(&output).contains("Block count:              786432"), "{}", text(&output));
+    fails(&mut state.launch("--name big --disk-size 1G"), "disks do not shrink");
+
+    // The image is another one now.
+    let record = fs::read_to_string(home.join("vm.json")).unwrap();
+    let digest = vm["digest"].as_str().unwrap();
+    fs::write(home.join("vm.json"), record.replace(digest, &"0".repeat(digest.len()))).unwrap();
+    fails(&mut state.launch("--name big"), "goldsmith rm big");
+    assert!(home.join("disk.ext4").exists());
+    fs::write(home.join("vm.json"), record).unwrap();
+
+    succeed(&mut state.launch("--name big --stop-after-ready"));
+    succeed(&mut state.verb("rm big"));
+    assert!(state.is_empty());
+    fails(&mut state.launch("--name big"), "there is no VM called big");
+    succeed(goldsmith().arg("verify").arg(&folder));
+}
