@@ -123,6 +123,8 @@ fn vms_are_launched_outlive_the_server_and_leave_nothing() {
     // How long its stages took is known to nobody any more.
     expected["stages"] = json!({});
     assert_eq!(adopted["vms"], json!([expected]));
+    assert_eq!(server.ask("GET", &place, &[], "").is(200).json(), expected);
+    server.ask("GET", &format!("{place}/console"), &[], "").is(200);
     server.ask("POST", "/vms", &[], &ann).is(429);
     let mut events = server.follow("/events");
     let mut console = server.follow(&format!("{place}/console?follow=true"));
@@ -176,11 +178,17 @@ fn vms_are_launched_outlive_the_server_and_leave_nothing() {
     assert!(metrics.contains("goldsmith_start_duration_seconds_count 1\n"), "{metrics}");
     server.ask("GET", "/health", &[], "").is(200);
     server.ask("GET", "/openapi.json", &[], "").is(200);
-    assert_eq!(server.unseen(), ["GET /events"], "it was followed above");
+    assert_eq!(
+        server.unseen(),
+        ["GET /events", "POST /vms"],
+        "the one was followed, the other is what was launched first"
+    );
 
     succeed(lab.command("pkill").args(["-TERM", "-f", "goldsmith serve"]));
     wait_until("the server ends", || !lab.folder().join("socket").exists());
-    assert!(events.all(|line| !line.starts_with("event:")), "it ends with its server");
+    // The stream ends with its server.
+    let told: Vec<_> = events.filter(|line| line.starts_with("event: ")).collect();
+    assert_eq!(told, ["event: created", "event: failed"], "the refused one");
     assert_nothing_left(&lab);
 }
 
