@@ -26,9 +26,10 @@ truth: agent ## Boots what the network model predicts, row by row, and writes do
 	@scripts/need build boot test kernel
 	@$(CARGO) test --quiet --test truth -- --ignored --nocapture
 
-bench: tool agent ## Compares speed with mmdebstrap, mke2fs, dd and sha256sum in one run
-	@scripts/need build bench
+bench: tool agent ## Compares speed with mmdebstrap, mke2fs, dd and sha256sum in one run; measures serve
+	@scripts/need build boot bench
 	@benches/run
+	@benches/serve
 
 test-desktop: agent ## Boots the desktop only: web page in a browser, VNC, health
 	@scripts/need build boot test
@@ -42,7 +43,7 @@ lint: ## Checks formatting, lints, shell scripts and the licences of dependencie
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --workspace --all-targets -- -D warnings
 	@command -v shellcheck >/dev/null || { echo "shellcheck is missing: apt-get install shellcheck"; exit 1; }
-	@shellcheck scripts/* benches/run .ci/run
+	@shellcheck scripts/* benches/* .ci/run
 	@command -v cargo-deny >/dev/null || { echo "cargo-deny is missing: cargo install --locked cargo-deny"; exit 1; }
 	@$(CARGO) deny --log-level error check bans licenses sources
 

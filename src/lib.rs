@@ -23,6 +23,7 @@ pub mod progress;
 pub mod recipe;
 pub mod sandbox;
 pub mod sbom;
+pub mod serve;
 pub mod store;
 pub mod tree;
 pub mod values;

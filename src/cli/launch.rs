@@ -1,11 +1,13 @@
 //! `goldsmith launch`
 
 use super::build::assignment;
+use super::lines::{self, Lines};
 use super::terminal::{self, Terminal};
 use super::verify::allow;
 use crate::findings::render;
 use crate::launch::host::{Choice, Mac, Publish, Subnet};
-use crate::launch::{self, Accelerator, DiskKind, Error, Jail, Limits, Model, Options, Ready, Vm};
+use crate::launch::{self, Accelerator, DiskKind, Error, Jail, Limits, Line, Model, Options, Ready, Vm};
+use crate::progress::Observer;
 use crate::values::ByteSize;
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Signal, set_parent_process_death_signal};
@@ -123,6 +125,7 @@ pub struct Args {
     quiet: bool,
 }
 
+/// How instructions are run.
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum Disk {
     /// All of the image's bytes, sparse
@@ -131,12 +134,23 @@ enum Disk {
     Overlay,
 }
 
+/// How instructions are run.
 #[derive(Clone, Copy, clap::ValueEnum)]
-enum Accel {
+pub enum Accel {
     /// The processor's own virtualisation
     Kvm,
     /// Emulation: slow, but it works everywhere
     Emulation,
+}
+
+impl Accel {
+    /// As it is typed.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Kvm => "kvm",
+            Self::Emulation => "emulation",
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -175,6 +189,8 @@ enum Format {
     Human,
     /// One JSON document when the VM is ready, or why it is not
     Json,
+    /// One JSON object a line: every stage, then how it turned out
+    Lines,
 }
 
 /// Runs the verb.
@@ -198,7 +214,11 @@ pub fn run(args: Args) -> ExitCode {
     }
     // Each signal counts once: the second one hurries what the first one began.
     let stopped = || stop.swap(false, Ordering::Relaxed);
-    match launch(&args, &stopped) {
+    let outcome = launch(&args, &stopped);
+    if let (Format::Lines, Err(error)) = (args.format, &outcome) {
+        return lines::fail(error);
+    }
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Error::Refused(findings)) => {
             if args.format == Format::Json {
@@ -304,17 +324,21 @@ fn launch(args: &Args, stopped: &dyn Fn() -> bool) -> Result<(), Error> {
         // Until the VM is ready it goes with whoever asked for it.
         set_parent_process_death_signal(Some(Signal::TERM)).map_err(|errno| io("follow the parent")(errno.into()))?;
     }
-    let terminal = Terminal::new(args.quiet);
+    let observer: Box<dyn Observer> = match args.format {
+        Format::Lines => Box::new(Lines),
+        Format::Human | Format::Json => Box::new(Terminal::new(args.quiet)),
+    };
     if args.dry_run {
-        anstream::println!("{:#}", Vm::describe(&options, &terminal)?);
+        anstream::println!("{:#}", Vm::describe(&options, &*observer)?);
         return Ok(());
     }
-    let mut vm = Vm::start(&options, &terminal)?;
+    let mut vm = Vm::start(&options, &*observer)?;
     if !args.quiet && args.format == Format::Human {
         anstream::eprintln!("  console          {}", vm.console().display());
     }
-    let ready = vm.wait_ready(&terminal, stopped)?;
+    let ready = vm.wait_ready(&*observer, stopped)?;
     match args.format {
+        Format::Lines => lines::print(&Line::Ready { ready: ready.clone(), vm: Box::new(vm.record().clone()) }),
         Format::Human => page(&vm, &ready),
         Format::Json => {
             let report = serde_json::json!({ "ready": ready, "vm": vm.record() });

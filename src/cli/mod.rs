@@ -10,6 +10,7 @@ pub mod explain;
 pub mod inspect;
 mod inspect_net;
 pub mod launch;
+mod lines;
 pub mod lock;
 pub mod logs;
 pub mod man;
@@ -17,6 +18,7 @@ pub mod ps;
 pub mod rm;
 pub mod schema;
 pub mod screenshot;
+pub mod serve;
 pub mod ssh;
 pub mod stop;
 pub mod terminal;
@@ -60,6 +62,7 @@ enum Verb {
     Stop(stop::Args),
     Rm(rm::Args),
     Screenshot(screenshot::Args),
+    Serve(serve::Args),
     Inspect(inspect::Args),
     Diff(diff::Args),
     Explain(explain::Args),
@@ -85,6 +88,7 @@ pub fn main() -> ExitCode {
         Verb::Stop(args) => stop::run(args),
         Verb::Rm(args) => rm::run(args),
         Verb::Screenshot(args) => screenshot::run(args),
+        Verb::Serve(args) => serve::run(args),
         Verb::Inspect(args) => inspect::run(args),
         Verb::Diff(args) => diff::run(args),
         Verb::Explain(args) => explain::run(args),

@@ -87,23 +87,33 @@ impl Observer for Terminal {
 pub fn fail(error: &dyn Error) {
     interrupt::hold();
     let style = anstyle::AnsiColor::Red.on_default().bold();
-    let (message, mut help) = split_help(&error.to_string());
-    anstream::eprintln!("{style}error{style:#}: {message}");
-    let mut shown = message;
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let (message, deeper) = split_help(&error.to_string());
-        if !shown.contains(&message) {
-            anstream::eprintln!("  because: {message}");
-            shown = message;
+    let (lines, help) = causes(error);
+    for (index, line) in lines.iter().enumerate() {
+        match index {
+            0 => anstream::eprintln!("{style}error{style:#}: {line}"),
+            _ => anstream::eprintln!("  because: {line}"),
         }
-        help = deeper.or(help);
-        cause = error.source();
     }
     if let Some(help) = help {
         let style = anstyle::AnsiColor::Cyan.on_default().bold();
         anstream::eprintln!("{style}help{style:#}: {help}");
     }
+}
+
+/// An error and its causes, each said once, and what the deepest `help:` line says.
+pub fn causes(error: &dyn Error) -> (Vec<String>, Option<String>) {
+    let (message, mut help) = split_help(&error.to_string());
+    let mut lines = vec![message];
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let (message, deeper) = split_help(&error.to_string());
+        if lines.last().is_none_or(|shown| !shown.contains(&message)) {
+            lines.push(message);
+        }
+        help = deeper.or(help);
+        cause = error.source();
+    }
+    (lines, help)
 }
 
 /// Splits the `help: …` line, by convention the last one, off an error's text.

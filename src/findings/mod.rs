@@ -8,10 +8,11 @@ mod rule;
 
 pub use rule::{RuleDoc, index};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// How much a finding weighs. Severity follows the outcome: `Error` refuses a build or a boot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Worth knowing.
@@ -34,7 +35,7 @@ impl Severity {
 }
 
 /// One thing a check found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Finding {
     /// Stable id: `NET-K002`, `REC-001`.
     pub rule: &'static str,
@@ -53,7 +54,7 @@ pub struct Finding {
 }
 
 /// A place that a finding rests on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Evidence {
     /// Where: a file on the host, a file in the image, the boot arguments.
     pub origin: Origin,
@@ -70,7 +71,7 @@ pub struct Evidence {
 }
 
 /// What kind of place evidence is in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", tag = "kind", content = "name")]
 pub enum Origin {
     /// A file on the host: a recipe, an overlay file (path as the user would type it).

@@ -5,7 +5,7 @@ use super::probe::Failure;
 use std::net::Ipv4Addr;
 
 /// A layer of a VM's way to being ready, lowest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Layer {
     /// The VMM ended, or stopped the machine.
@@ -50,7 +50,7 @@ pub struct Symptoms<'a> {
 }
 
 /// The verdict.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct Diagnosis {
     /// The lowest layer that failed.
     pub layer: Layer,

@@ -45,7 +45,6 @@ pub enum Error {
     },
 }
 
-/// The folder of one running VM. Dropped, it is deleted, or made ready to be kept.
 #[derive(Debug)]
 pub struct Home {
     name: String,

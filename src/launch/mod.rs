@@ -14,6 +14,7 @@ mod options;
 mod probe;
 mod ready;
 mod record;
+mod report;
 mod running;
 pub mod tool;
 mod vmm;
@@ -23,16 +24,17 @@ pub use disk::Kind as DiskKind;
 pub use error::Error;
 pub use home::root;
 pub use options::Options;
-pub use probe::Failure;
+pub use probe::{Failure, ask};
 pub use ready::{NotReady, Passed, Ready};
 pub use record::Record;
-pub use running::{Error as RunningError, Running, find, list};
+pub use report::Line;
+pub use running::{DEFAULT as STOP_TIMEOUT, Error as RunningError, Running, find, list};
 pub use vmm::{Accelerator, Jail, Limits, Model, firecracker, program, qemu};
 
 use crate::boot::KernelArgs;
 use crate::findings::Severity;
 use crate::gate::{self, Request, Verdict};
-use crate::manifest::{Manifest, ProbeCheck};
+use crate::manifest::Manifest;
 use crate::network::{NetworkMode, VmmFacts};
 use crate::progress::{Event, Observer, timed};
 use crate::values::Sha256;
@@ -309,8 +311,6 @@ fn mac_of(folder: &Path) -> Mac {
 /// The ports that must be reachable: those asked for, then those that a kept VM had, then the probes'.
 fn ports(manifest: &Manifest, publish: &[Publish], before: Option<&Record>) -> Vec<Publish> {
     let had = before.into_iter().flat_map(|before| before.forwards.keys().copied());
-    let probes = manifest.probes.iter().map(|probe| match probe.check {
-        ProbeCheck::Http { port, .. } | ProbeCheck::Tcp { port, .. } => port,
-    });
+    let probes = manifest.probes.iter().map(|probe| probe.check.port());
     publish.iter().copied().chain(had.chain(probes).map(|guest| Publish { host: None, guest })).collect()
 }

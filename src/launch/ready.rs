@@ -7,10 +7,11 @@ use super::vmm::{Vmm, file, tail};
 use super::{Error, Vm};
 use crate::manifest::{Probe, ProbeCheck};
 use crate::progress::{Event, Observer};
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,7 @@ const LOOK: Duration = Duration::from_millis(20);
 const LINES: usize = 400;
 
 /// A probe that has passed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Passed {
     /// Its name.
     pub name: String,
@@ -36,7 +37,7 @@ pub struct Passed {
 }
 
 /// A VM that is ready.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ready {
     /// The VM's name.
     pub name: String,
@@ -49,7 +50,7 @@ pub struct Ready {
 }
 
 /// A VM that did not become ready.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct NotReady {
     /// The VM's name.
     pub name: String,
@@ -219,7 +220,7 @@ fn look(
     if let Some(watch) = watch {
         watch.poll().map_err(io("follow the NIC's traffic"))?;
         board.address = attachment.address(watch);
-        board.accepted.extend(probes.iter().map(port).filter(|port| watch.accepted(*port)));
+        board.accepted.extend(probes.iter().map(|probe| probe.check.port()).filter(|port| watch.accepted(*port)));
     }
     if board.outcomes.iter().all(|outcome| outcome.passed.is_some() || outcome.late) {
         return Ok(Some(End::Done));
@@ -251,12 +252,12 @@ fn follow(
             return;
         }
         let asked = Instant::now();
-        let at = address.and_then(|address| attachment.reach(address, port(probe)));
+        let at = address.and_then(|address| attachment.reach(address, probe.check.port()));
         if let Some(at) = at {
             match probe::ask(&probe.check, at).and_then(|answer| believed(probe, attachment, board, answer)) {
                 Ok(answer) => {
                     let after = started.elapsed();
-                    let place = place(&probe.check, at);
+                    let place = probe.check.place(at);
                     let summary = format!("{}: {answer} at {place}", probe.name);
                     observer.event(Event::Finished { stage: "probe", summary, took: after });
                     let passed = Passed { name: probe.name.clone(), place, answer, after_ms: millis(after) };
@@ -276,23 +277,11 @@ fn follow(
 /// User networking accepts connections before the guest does: without a banner only the guest's own acceptance counts.
 fn believed(probe: &Probe, attachment: &Attachment, board: &Mutex<Board>, answer: String) -> Result<String, Failure> {
     let says_nothing = matches!(probe.check, ProbeCheck::Tcp { banner: None, .. });
-    if says_nothing && matches!(attachment, Attachment::User(_)) && !lock(board).accepted.contains(&port(probe)) {
+    if says_nothing && matches!(attachment, Attachment::User(_)) && !lock(board).accepted.contains(&probe.check.port())
+    {
         return Err(Failure::Closed("the guest has not accepted a connection".to_owned()));
     }
     Ok(answer)
-}
-
-fn place(check: &ProbeCheck, at: SocketAddr) -> String {
-    match check {
-        ProbeCheck::Http { path, .. } => format!("http://{at}{path}"),
-        ProbeCheck::Tcp { .. } => at.to_string(),
-    }
-}
-
-fn port(probe: &Probe) -> u16 {
-    match probe.check {
-        ProbeCheck::Http { port, .. } | ProbeCheck::Tcp { port, .. } => port,
-    }
 }
 
 fn millis(time: Duration) -> u64 {

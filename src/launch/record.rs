@@ -1,12 +1,12 @@
 //! What a launch writes down about its VM, for later commands.
 
-use super::host::Trace;
+use super::host::{Choice, Trace};
 use crate::values::Sha256;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// The record's name in a VM's folder.
@@ -55,6 +55,14 @@ impl Record {
     /// The record in a VM's folder, if it has one.
     pub fn read(folder: &Path) -> Option<Self> {
         serde_json::from_slice(&fs::read(folder.join(FILE)).ok()?).ok()
+    }
+
+    /// Where a port of the guest is reached from this host, once its address is known. None: it is not forwarded.
+    pub fn reach(&self, port: u16) -> Option<SocketAddr> {
+        if self.network == Choice::User.to_string() {
+            return self.forwards.get(&port).map(|host| (Ipv4Addr::LOCALHOST, *host).into());
+        }
+        self.address.map(|address| (address, port).into())
     }
 
     /// Writes it into a VM's folder, whole or not at all.

@@ -56,10 +56,7 @@ impl Manifest {
         }
         let text = std::str::from_utf8(bytes).map_err(|error| Error::Json(error.to_string()))?;
         check_schema(text)?;
-        let manifest: Self = serde_json::from_str(text).map_err(|error| shape(text, &error))?;
-        if let Some(twice) = place::repeated(text) {
-            return Err(at(text, twice, "the key is there twice".to_owned()));
-        }
+        let manifest: Self = read(text)?;
         manifest.check_unknown(text)?;
         manifest.check_values()?;
         Ok(manifest)
@@ -100,6 +97,16 @@ impl Manifest {
             })?;
         }
         Ok(())
+    }
+}
+
+/// Any value from a JSON text, with the place of what is wrong with it. Repeated keys are refused.
+pub(crate) fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Error> {
+    let value = serde_json::from_str(text)
+        .map_err(|error| if error.is_data() { shape(text, &error) } else { Error::Json(error.to_string()) })?;
+    match place::repeated(text) {
+        Some(twice) => Err(at(text, twice, "the key is there twice".to_owned())),
+        None => Ok(value),
     }
 }
 

@@ -200,6 +200,24 @@ pub enum ProbeCheck {
     },
 }
 
+impl ProbeCheck {
+    /// The guest's port.
+    pub fn port(&self) -> u16 {
+        match self {
+            Self::Http { port, .. } | Self::Tcp { port, .. } => *port,
+        }
+    }
+
+    /// What a person would type to ask the same of a guest whose port is reached `at` an address: an URL for HTTP, else
+    /// `ADDRESS:PORT`.
+    pub fn place(&self, at: std::net::SocketAddr) -> String {
+        match self {
+            Self::Http { path, .. } => format!("http://{at}{path}"),
+            Self::Tcp { .. } => at.to_string(),
+        }
+    }
+}
+
 /// Where an image comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -7,8 +7,8 @@ mod codec;
 mod document;
 mod place;
 
-pub(crate) use codec::canonical;
 pub use codec::{Error, MAX_MANIFEST};
+pub(crate) use codec::{canonical, read};
 pub use document::*;
 
 /// The document's JSON Schema (draft 2020-12), as committed in `docs/manifest.schema.json`.

@@ -4,6 +4,7 @@
 
 pub mod archive;
 pub mod host;
+pub mod http;
 pub mod lab;
 pub mod mirror;
 pub mod package;

@@ -1,28 +1,39 @@
 //! The form for programs.
 
 use super::super::{Finding, Severity};
+use schemars::JsonSchema;
 use serde::Serialize;
 
-#[derive(Serialize)]
-struct Report<'a> {
-    schema: &'static str,
-    errors: usize,
-    warnings: usize,
-    waived: usize,
-    findings: &'a [Finding],
+/// What checks found, as programs read it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Report<'a> {
+    /// Always `goldsmith.findings/v1`.
+    pub schema: &'static str,
+    /// How many findings refuse.
+    pub errors: usize,
+    /// How many are warnings.
+    pub warnings: usize,
+    /// How many are let through.
+    pub waived: usize,
+    /// The findings, refusals first.
+    pub findings: &'a [Finding],
 }
 
 /// One document, `goldsmith.findings/v1`: the counts of what refuses, of warnings and of what is waived; then each
 /// finding with the fields of [`Finding`]. Ends in a newline.
 pub fn json(findings: &[Finding]) -> String {
+    // Strings, numbers and lists only: there is nothing serde_json could refuse.
+    serde_json::to_string_pretty(&report(findings)).unwrap_or_default() + "\n"
+}
+
+/// The document that [`json`] prints.
+pub fn report(findings: &[Finding]) -> Report<'_> {
     let count = |wanted: fn(&&Finding) -> bool| findings.iter().filter(wanted).count();
-    let report = Report {
+    Report {
         schema: "goldsmith.findings/v1",
         errors: count(|finding| finding.refuses()),
         warnings: count(|finding| finding.severity == Severity::Warning && finding.waived.is_none()),
         waived: count(|finding| finding.waived.is_some()),
         findings,
-    };
-    // Strings, numbers and lists only: there is nothing serde_json could refuse.
-    serde_json::to_string_pretty(&report).unwrap_or_default() + "\n"
+    }
 }

@@ -7,7 +7,7 @@ mod sarif;
 
 pub use github::github;
 pub use human::human;
-pub use json::json;
+pub use json::{Report, json, report};
 pub use sarif::sarif;
 
 use super::{Evidence, Finding, Origin, RuleDoc};

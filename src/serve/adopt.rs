@@ -1,0 +1,71 @@
+//! Taking over the VMs that a former server has started and that still run.
+
+use super::api::State;
+use super::fleet::{Entry, Fleet};
+use super::order::Order;
+use crate::launch::{self, Running};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A VM that runs already.
+pub struct Orphan {
+    order: Order,
+    running: Running,
+    process: OwnedFd,
+}
+
+impl Orphan {
+    /// Bytes of memory that it has.
+    pub fn memory(&self) -> u64 {
+        self.order.memory
+    }
+}
+
+/// What a server with this folder has started and still runs, oldest first. Tickets of other VMs are deleted.
+pub fn running(folder: &Path) -> Result<Vec<Orphan>, launch::RunningError> {
+    let mut orphans = Vec::new();
+    for running in launch::list()? {
+        // A VM without a ticket was launched by hand: it is none of ours.
+        let Some(order) = Order::read(folder, &running.record.name) else { continue };
+        orphans.extend(supervisor(&running).map(|process| Orphan { order, running, process }));
+    }
+    orphans.sort_by(|a, b| a.order.created.cmp(&b.order.created));
+    for entry in std::fs::read_dir(folder.join("vms")).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let known = |id: &str| orphans.iter().any(|orphan| orphan.order.id == id);
+        if let Some(id) = name.strip_suffix(".json").filter(|id| !known(id)) {
+            Order::forget(folder, id);
+        }
+    }
+    Ok(orphans)
+}
+
+impl Fleet {
+    /// Takes VMs over.
+    pub fn adopt(self: &Arc<Self>, orphans: Vec<Orphan>) {
+        for Orphan { order, running, process } in orphans {
+            let entry = Arc::new(Entry::new(order));
+            entry.locate(&running.record);
+            // One that was not ready ends with the server that started it.
+            entry.update(|vm| vm.state = if running.record.ready { State::Ready } else { State::Booting });
+            self.put(Arc::clone(&entry));
+            self.thread(&entry, move || wait(&process));
+        }
+    }
+}
+
+/// The process that runs a VM; None: it is kept and does not run. Its number is its own if the VM's lock is still held behind the opening.
+fn supervisor(running: &Running) -> Option<OwnedFd> {
+    let id = i32::try_from(running.record.supervisor).ok().and_then(Pid::from_raw)?;
+    let process = pidfd_open(id, PidfdFlags::empty()).ok()?;
+    running.is_alive().then_some(process)
+}
+
+/// Waits for the end of a process. Source: pidfd_open(2): readable once it has ended.
+fn wait(process: &OwnedFd) {
+    while poll(&mut [PollFd::new(process, PollFlags::IN)], None) == Err(Errno::INTR) {}
+}

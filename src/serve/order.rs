@@ -1,0 +1,133 @@
+//! What has been ordered: a request that has been checked, and the ticket on disk that lets a restarted server know whose
+//! a running VM is.
+
+use super::api::CreateVm;
+use super::images::Images;
+use super::problem::Problem;
+use crate::gate;
+use crate::manifest::{Manifest, Probe};
+use crate::values::{ByteSize, utc};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// What a VM is to be. Written to `ID.json` in the server's folder as long as the VM is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// The VM's id, and its name.
+    pub id: String,
+    /// The image's name.
+    pub image: String,
+    /// Whom it is for.
+    pub user: Option<String>,
+    /// Boot parameters.
+    pub set: Vec<(String, String)>,
+    /// Bytes.
+    pub memory: u64,
+    /// Processors.
+    pub cpus: u8,
+    /// The address at which the guest must be.
+    pub expect: Option<IpAddr>,
+    /// When it was asked for.
+    pub created: String,
+    /// What its image's manifest says must answer.
+    pub probes: Vec<Probe>,
+}
+
+/// A guest of ours needs more to boot at all.
+const LEAST_MEMORY: ByteSize = ByteSize(64 << 20);
+/// The defaults of `goldsmith launch`.
+const MEMORY: ByteSize = ByteSize(1 << 30);
+const CPUS: u8 = 2;
+
+impl Order {
+    /// Checks a request against the image's manifest. Reads a file.
+    pub fn new(request: CreateVm, images: &Images) -> Result<Self, Problem> {
+        let CreateVm { image, parameters, user, memory, cpus, expect } = request;
+        if images.folder(&image).is_none() {
+            let detail = format!("there is no image {image:?}; there are: {}", images.names().join(", "));
+            return Err(Problem::value("/image", detail));
+        }
+        if let Some(user) = &user {
+            check_user("/user", user)?;
+        }
+        let memory = match memory {
+            Some(text) => text.parse().map_err(|error| Problem::value("/memory", format!("{error}")))?,
+            None => MEMORY,
+        };
+        if memory < LEAST_MEMORY {
+            return Err(Problem::value("/memory", format!("a VM needs at least {LEAST_MEMORY}")));
+        }
+        let cpus = cpus.unwrap_or(CPUS);
+        if !(1..=32).contains(&cpus) {
+            return Err(Problem::value("/cpus", "a VM has 1 to 32 processors"));
+        }
+        let manifest = images.manifest(&image).map_err(|error| Problem::internal(error.to_string()))?;
+        let set: Vec<_> = parameters.iter().map(|(name, value)| (name.clone(), value.to_string())).collect();
+        check_parameters(&manifest, &set)?;
+        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed());
+        let id = new_id().map_err(|error| Problem::internal(format!("no random number: {error}")))?;
+        Ok(Self {
+            id,
+            image,
+            user,
+            set,
+            memory: memory.0,
+            cpus,
+            expect,
+            created: utc(seconds),
+            probes: manifest.probes,
+        })
+    }
+
+    /// Writes the ticket, whole or not at all.
+    pub fn write(&self, folder: &Path) -> io::Result<()> {
+        let path = ticket(folder, &self.id);
+        let part = path.with_extension("part");
+        fs::write(&part, serde_json::to_vec(self)?)?;
+        fs::rename(part, path)
+    }
+
+    /// The ticket of a VM, if this server's folder has one.
+    pub fn read(folder: &Path, id: &str) -> Option<Self> {
+        serde_json::from_slice(&fs::read(ticket(folder, id)).ok()?).ok()
+    }
+
+    /// Deletes a ticket.
+    pub fn forget(folder: &Path, id: &str) {
+        // One that cannot be deleted is looked at again at the next start.
+        let _ = fs::remove_file(ticket(folder, id));
+    }
+}
+
+fn ticket(folder: &Path, id: &str) -> PathBuf {
+    folder.join("vms").join(format!("{id}.json"))
+}
+
+fn new_id() -> io::Result<String> {
+    let mut random = [0; 8];
+    io::Read::read_exact(&mut fs::File::open("/dev/urandom")?, &mut random)?;
+    Ok(format!("vm-{:016x}", u64::from_be_bytes(random)))
+}
+
+/// A user's name: it appears in logs and quotas.
+pub fn check_user(field: &str, user: &str) -> Result<(), Problem> {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || b"._@:-".contains(&byte);
+    if user.is_empty() || user.len() > 64 || !user.bytes().all(good) {
+        return Err(Problem::value(field, "a user is 1 to 64 letters, digits and `._@:-`"));
+    }
+    Ok(())
+}
+
+/// What `goldsmith launch --set` would refuse, said before a VM waits for its turn.
+fn check_parameters(manifest: &Manifest, set: &[(String, String)]) -> Result<(), Problem> {
+    gate::arguments(&manifest.boot, set, "", &[]).map(|_| ()).map_err(|error| {
+        use gate::ArgumentError::{Missing, Unknown, Value};
+        let (Unknown { name, .. } | Value { name, .. } | Missing { name, .. }) = &error;
+        let text = error.to_string();
+        Problem::value(&format!("/parameters/{name}"), text.split("\nhelp:").next().unwrap_or_default())
+    })
+}
