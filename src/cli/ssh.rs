@@ -2,6 +2,7 @@
 
 use super::terminal;
 use crate::launch::{self, Running};
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -33,8 +34,8 @@ pub struct Args {
 pub fn run(args: Args) -> ExitCode {
     let problem = match launch::find(&args.name) {
         Ok(vm) => match place(&vm) {
-            Ok((address, port)) => {
-                let error = command(&vm, &args, &address, port).exec();
+            Ok(place) => {
+                let error = command(&vm, &args, place).exec();
                 format!("cannot run ssh: {error} (apt-get install openssh-client)")
             }
             Err(problem) => problem,
@@ -49,21 +50,18 @@ pub fn run(args: Args) -> ExitCode {
 }
 
 /// Where the VM's ssh server is reached.
-fn place(vm: &Running) -> Result<(String, u16), String> {
+fn place(vm: &Running) -> Result<SocketAddr, String> {
     let record = &vm.record;
     if !vm.is_alive() {
         return Err(format!("{0} does not run: `goldsmith launch --name {0}`", record.name));
     }
-    if record.network == "user" {
-        let port = record.forwards.get(&22).ok_or("its port 22 is not forwarded: launch it with `--publish 22`")?;
-        return Ok(("127.0.0.1".to_owned(), *port));
-    }
-    let address =
-        record.address.ok_or_else(|| format!("its address is not known yet: `goldsmith wait {}`", record.name))?;
-    Ok((address.to_string(), 22))
+    record.reach(22).ok_or_else(|| match record.network.as_str() {
+        "user" => "its port 22 is not forwarded: launch it with `--publish 22`".to_owned(),
+        _ => format!("its address is not known yet: `goldsmith wait {}`", record.name),
+    })
 }
 
-fn command(vm: &Running, args: &Args, address: &str, port: u16) -> Command {
+fn command(vm: &Running, args: &Args, place: SocketAddr) -> Command {
     let mut ssh = Command::new("ssh");
     let option = |text: String| ["-o".to_owned(), text];
     ssh.args(option(format!("UserKnownHostsFile=\"{}\"", vm.known_hosts().display())));
@@ -75,6 +73,7 @@ fn command(vm: &Running, args: &Args, address: &str, port: u16) -> Command {
     if let Some(identity) = &args.identity {
         ssh.arg("-i").arg(identity).args(option("IdentitiesOnly=yes".to_owned()));
     }
-    ssh.arg("-p").arg(port.to_string()).arg("-l").arg(&args.user).arg(address).arg("--").args(&args.command);
+    ssh.arg("-p").arg(place.port().to_string()).arg("-l").arg(&args.user);
+    ssh.arg(place.ip().to_string()).arg("--").args(&args.command);
     ssh
 }
