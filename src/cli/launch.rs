@@ -2,6 +2,7 @@
 
 use super::build::assignment;
 use super::lines::{self, Lines};
+use super::stop::time;
 use super::terminal::{self, Terminal};
 use super::verify::allow;
 use crate::findings::render;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// Boot a VM from an image, once the gate has found that it will be reachable
 ///
@@ -105,6 +107,9 @@ pub struct Args {
     /// How instructions are run [default: kvm where it works, else emulation]
     #[arg(long, value_enum, value_name = "HOW")]
     accel: Option<Accel>,
+    /// How long the probes may take, as in 5m [default: what the recipe says of each]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    timeout: Option<Duration>,
     /// Return once the VM is ready; it goes on until `goldsmith stop`
     #[arg(long, conflicts_with = "stop_after_ready")]
     detach: bool,
@@ -312,6 +317,7 @@ fn launch(args: &Args, stopped: &dyn Fn() -> bool) -> Result<(), Error> {
         cpus: args.cpus,
         model: model(args)?,
         limits: Limits { disk: args.limit_disk, net: args.limit_net },
+        timeout: args.timeout,
         jail: args.jail.then(|| Jail { cgroups: args.cgroup.clone() }),
         accelerator: args.accel.map(|accel| match accel {
             Accel::Kvm => Accelerator::Kvm,

@@ -25,6 +25,7 @@ const ARP: Duration = Duration::from_millis(200);
 /// A port of a bridge.
 #[derive(Debug)]
 pub struct Bridge {
+    pub(super) name: String,
     pub(super) facts: HostFacts,
     /// The guest's declared address.
     pub(super) fixed: Option<Ipv4Addr>,
@@ -68,7 +69,7 @@ impl Bridge {
                 IpAddr::V6(_) => None,
             },
         };
-        Ok(Self { facts, fixed, tap, _network: None })
+        Ok(Self { name: name.to_owned(), facts, fixed, tap, _network: None })
     }
 
     /// Makes a tap on a managed network, which is made if need be. `expect`: the address that the guest is to have.
@@ -115,8 +116,8 @@ fn dhcp(tap: &Tap, mac: Mac) -> io::Result<DhcpServer> {
     })
 }
 
-/// Whether a program listens on UDP port 67. Source: proc(5), `/proc/net/udp`: `local_address` in hexadecimal.
-fn serves_here() -> bool {
+/// Whether a program of this host listens on UDP port 67. Source: proc(5), `/proc/net/udp`: `local_address` in hexadecimal.
+pub(super) fn serves_here() -> bool {
     let table = fs::read_to_string("/proc/self/net/udp").unwrap_or_default();
     table.lines().skip(1).filter_map(|line| line.split_whitespace().nth(1)).any(|local| local.ends_with(":0043"))
 }
@@ -124,7 +125,7 @@ fn serves_here() -> bool {
 /// Other machines that hold the address.
 fn holders(tap: &Tap, mac: Mac, address: Ipv4Addr) -> io::Result<Vec<IpAddr>> {
     let found = ask(tap, &frame::arp_probe(mac, address), ARP, |said| {
-        matches!(said, Said::Arp { mac: other, address: held } if held == address && other != mac).then_some(())
+        said.claim().filter(|(other, held)| *held == address && *other != mac).map(|_| ())
     })?;
     Ok(found.map(|()| IpAddr::V4(address)).into_iter().collect())
 }

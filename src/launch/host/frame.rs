@@ -55,6 +55,22 @@ pub enum Said {
         /// The address.
         address: Ipv4Addr,
     },
+    /// This machine asks by ARP who holds an address.
+    WhoHas {
+        /// The machine.
+        mac: Mac,
+        /// Its own address; none where it only probes (RFC 5227).
+        address: Option<Ipv4Addr>,
+        /// The address it asks for.
+        wanted: Ipv4Addr,
+    },
+    /// A TCP connection is asked for (SYN).
+    Knock {
+        /// Whom it is asked of.
+        mac: Mac,
+        /// On which port.
+        port: u16,
+    },
     /// A TCP port accepted a connection (SYN and ACK).
     Accepted {
         /// Who accepted.
@@ -62,6 +78,24 @@ pub enum Said {
         /// On which port.
         port: u16,
     },
+    /// A TCP port is closed (RST for a SYN).
+    Refused {
+        /// Whose.
+        mac: Mac,
+        /// Which port.
+        port: u16,
+    },
+}
+
+impl Said {
+    /// Who claims to hold which address by this.
+    pub fn claim(&self) -> Option<(Mac, Ipv4Addr)> {
+        match self {
+            Self::Arp { mac, address } => Some((*mac, *address)),
+            Self::WhoHas { mac, address, .. } => address.map(|address| (*mac, address)),
+            _ => None,
+        }
+    }
 }
 
 /// A DHCPv4 message (RFC 2131).
@@ -101,7 +135,13 @@ impl fmt::Display for Said {
                 Dhcp::Nak => write!(f, "DHCPNAK to {client}"),
             },
             Self::Arp { mac, address } => write!(f, "ARP: {address} is at {mac}"),
+            Self::WhoHas { mac, address: Some(address), wanted } => {
+                write!(f, "ARP: who has {wanted}? asks {address} at {mac}")
+            }
+            Self::WhoHas { mac, address: None, wanted } => write!(f, "ARP: who has {wanted}? asks {mac}"),
+            Self::Knock { mac, port } => write!(f, "TCP: {mac} is asked for port {port}"),
             Self::Accepted { mac, port } => write!(f, "TCP: {mac} accepts on port {port}"),
+            Self::Refused { mac, port } => write!(f, "TCP: {mac} refuses port {port}"),
         }
     }
 }
@@ -110,27 +150,51 @@ impl fmt::Display for Said {
 pub fn read(frame: &[u8]) -> Option<Said> {
     let frame = EthernetFrame::new_checked(frame).ok()?;
     match frame.ethertype() {
-        EthernetProtocol::Arp => {
-            let packet = ArpPacket::new_checked(frame.payload()).ok()?;
-            let ArpRepr::EthernetIpv4 { source_hardware_addr, source_protocol_addr, .. } =
-                ArpRepr::parse(&packet).ok()?
-            else {
-                return None;
-            };
-            let address = source_protocol_addr;
-            (!address.is_unspecified()).then_some(Said::Arp { mac: Mac(source_hardware_addr.0), address })
-        }
-        EthernetProtocol::Ipv4 => ipv4(Mac(frame.src_addr().0), frame.payload()),
+        EthernetProtocol::Arp => arp(frame.payload()),
+        EthernetProtocol::Ipv4 => ipv4([frame.src_addr(), frame.dst_addr()].map(|mac| Mac(mac.0)), frame.payload()),
         _ => None,
     }
 }
 
-fn ipv4(mac: Mac, packet: &[u8]) -> Option<Said> {
+/// Who sent a frame.
+pub fn source(frame: &[u8]) -> Option<Mac> {
+    Some(Mac(EthernetFrame::new_checked(frame).ok()?.src_addr().0))
+}
+
+fn arp(packet: &[u8]) -> Option<Said> {
+    let packet = ArpPacket::new_checked(packet).ok()?;
+    let ArpRepr::EthernetIpv4 {
+        operation,
+        source_hardware_addr,
+        source_protocol_addr,
+        target_protocol_addr: wanted,
+        ..
+    } = ArpRepr::parse(&packet).ok()?
+    else {
+        return None;
+    };
+    let (mac, address) = (Mac(source_hardware_addr.0), source_protocol_addr);
+    // Who asks for his own address announces it.
+    if operation == ArpOperation::Request && address != wanted {
+        return Some(Said::WhoHas { mac, address: (!address.is_unspecified()).then_some(address), wanted });
+    }
+    (!address.is_unspecified()).then_some(Said::Arp { mac, address })
+}
+
+fn ipv4([from, to]: [Mac; 2], packet: &[u8]) -> Option<Said> {
     let packet = Ipv4Packet::new_checked(packet).ok()?;
     match packet.next_header() {
         IpProtocol::Tcp => {
             let segment = TcpPacket::new_checked(packet.payload()).ok()?;
-            (segment.syn() && segment.ack()).then(|| Said::Accepted { mac, port: segment.src_port() })
+            match (segment.syn(), segment.ack(), segment.rst()) {
+                (true, false, false) => Some(Said::Knock { mac: to, port: segment.dst_port() }),
+                (true, true, false) => Some(Said::Accepted { mac: from, port: segment.src_port() }),
+                // A reset for a SYN has the sequence number 0 (RFC 9293 3.10.7.1); one of a connection hardly ever has.
+                (false, true, true) if segment.seq_number().0 == 0 => {
+                    Some(Said::Refused { mac: from, port: segment.src_port() })
+                }
+                _ => None,
+            }
         }
         IpProtocol::Udp => {
             let datagram = UdpPacket::new_checked(packet.payload()).ok()?;
@@ -239,8 +303,12 @@ mod tests {
     fn questions_read_back_as_what_they_are() {
         let discover = dhcp_discover(CLIENT, 7);
         assert_eq!(read(&discover), Some(Said::Dhcp { client: CLIENT, message: Dhcp::Discover }));
-        // A probe claims nothing, so it says nothing.
-        assert_eq!(read(&arp_probe(CLIENT, Ipv4Addr::new(10, 0, 0, 1))), None);
+        assert_eq!(source(&discover), Some(CLIENT));
+        // A probe claims nothing.
+        let wanted = Ipv4Addr::new(10, 0, 0, 1);
+        let probe = read(&arp_probe(CLIENT, wanted)).unwrap();
+        assert_eq!(probe, Said::WhoHas { mac: CLIENT, address: None, wanted });
+        assert_eq!(probe.claim(), None);
     }
 
     #[test]
