@@ -1,16 +1,15 @@
 //! Why a VM is not ready: the lowest layer that failed, with what shows it. Pure.
 //!
 //! In: [`Symptoms`], all that is known of the VM. Out: a [`Diagnosis`]. `console` reads what the guest printed, `verdict`
-//! decides.
+//! decides, for a guest that has an address with `probes`.
 
 mod console;
+mod probes;
+mod symptoms;
 mod verdict;
 
 pub use console::{Failed, failed, is_dead, ports};
-
-use super::host::{Mac, Sight, Told};
-use super::probe::Failure;
-use std::net::Ipv4Addr;
+pub use symptoms::{Symptoms, Unpassed};
 
 /// A layer of a VM's way to being ready, lowest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
@@ -36,48 +35,6 @@ pub enum Layer {
     Port,
     /// A service answers, but not as it should.
     Answer,
-}
-
-/// A probe that has not passed.
-#[derive(Debug, Clone)]
-pub struct Unpassed {
-    /// Its name.
-    pub name: String,
-    /// The guest's port that it asks.
-    pub port: u16,
-    /// Why it failed the last time; none when it has not been asked yet.
-    pub failure: Option<Failure>,
-}
-
-/// What is known of a VM that is not ready.
-#[derive(Debug, Clone, Default)]
-pub struct Symptoms<'a> {
-    /// Its name.
-    pub name: &'a str,
-    /// How the VMM ended, if it did.
-    pub ended: Option<&'a str>,
-    /// What the VMM says of a machine that does not run.
-    pub halted: Option<&'a str>,
-    /// The console's last few hundred lines.
-    pub console: &'a str,
-    /// The units that failed by the console, with what the image says about them.
-    pub units: &'a [Failed],
-    /// What was said on the NIC.
-    pub said: &'a [Told],
-    /// How many frames the guest has sent.
-    pub frames: u64,
-    /// The guest's NIC.
-    pub guest: Option<Mac>,
-    /// Whether the guest is to take a lease.
-    pub dhcp: bool,
-    /// Its address, if it is known.
-    pub address: Option<Ipv4Addr>,
-    /// What the host knows of the way there.
-    pub sight: Sight,
-    /// The probes that have not passed.
-    pub probes: &'a [Unpassed],
-    /// The rules that the gate found broken, and let through.
-    pub findings: &'a [&'static str],
 }
 
 /// The verdict.

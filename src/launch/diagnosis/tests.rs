@@ -1,8 +1,10 @@
 //! Every layer's verdict, message and rule.
 
 use super::*;
-use crate::launch::host::{Dhcp, Said, Way};
+use crate::launch::host::{Dhcp, Mac, Said, Sight, Told, Way};
+use crate::launch::probe::Failure;
 use Said::{Accepted, Arp, Knock, Refused, WhoHas};
+use std::net::Ipv4Addr;
 
 const GUEST: Mac = Mac([2, 0, 0, 0, 0, 1]);
 const OTHER: Mac = Mac([2, 0, 0, 0, 0, 2]);
@@ -133,7 +135,7 @@ fn a_guest_that_answers_arp() {
     let closed = || Failure::Closed("the port is closed".to_owned());
     probed(closed(), &[THERE, knock, refused], |_| {}, port("port 80 is closed"));
     probed(closed(), &[THERE], |_| {}, port("the port is closed"));
-    probed(Failure::Silent, &[THERE, knock], |_| {}, port("drops what comes for port 80"));
+    probed(Failure::Silent, &[THERE, knock], |_| {}, port("what comes for port 80 is dropped"));
     probed(Failure::Silent, &[THERE], |_| {}, port("does not reach its NIC"));
     let rejected = Failure::Unreachable("No route to host".to_owned());
     probed(rejected, &[THERE, knock], |guest| guest.sight.neighbour = Some(GUEST), port("rejects port 80"));
@@ -197,4 +199,13 @@ fn the_evidence_begins_where_the_failure_does() {
     let said = [Told { said: ASKED, times: 12 }];
     let found = diagnose(&Symptoms { said: &said, ..Symptoms::default() });
     assert_eq!(found.exchange, ["ARP: who has 10.0.0.9? asks 10.0.0.1 at 02:00:00:00:00:02 (12 times)"]);
+}
+
+#[test]
+fn every_layer_is_described() {
+    let page = include_str!("../../../docs/networks.md");
+    let schema = serde_json::json!(schemars::schema_for!(Layer));
+    let layers: Vec<_> = schema["oneOf"].as_array().unwrap().iter().filter_map(|one| one["const"].as_str()).collect();
+    assert_eq!(layers.len(), 10, "{schema:#}");
+    assert!(layers.iter().all(|layer| page.contains(&format!("\n| `{layer}` | "))), "{layers:?}");
 }

@@ -6,7 +6,7 @@ use super::link;
 use super::managed::{Member, Name, Registry};
 use super::subnet::Subnet;
 use super::tap::Tap;
-use super::{Error, Mac, netlink};
+use super::{Error, Mac, netlink, question};
 use crate::network::{self, Cidr, DhcpServer, HostFacts, NetworkMode, NetworkSpec};
 use std::collections::BTreeMap;
 use std::fs;
@@ -105,7 +105,7 @@ fn dhcp(tap: &Tap, mac: Mac) -> io::Result<DhcpServer> {
         return Ok(DhcpServer::Present { ranges: Vec::new(), reservations: BTreeMap::new() });
     }
     let [.., a, b, c, d] = mac.0;
-    let discover = frame::dhcp_discover(mac, u32::from_be_bytes([a, b, c, d]));
+    let discover = question::dhcp_discover(mac, u32::from_be_bytes([a, b, c, d]));
     let offered = ask(tap, &discover, OFFER, |said| match said {
         Said::Dhcp { client, message: Dhcp::Offer { address, .. } } if client == mac => Some(address),
         _ => None,
@@ -124,7 +124,7 @@ pub(super) fn serves_here() -> bool {
 
 /// Other machines that hold the address.
 fn holders(tap: &Tap, mac: Mac, address: Ipv4Addr) -> io::Result<Vec<IpAddr>> {
-    let found = ask(tap, &frame::arp_probe(mac, address), ARP, |said| {
+    let found = ask(tap, &question::arp_probe(mac, address), ARP, |said| {
         said.claim().filter(|(other, held)| *held == address && *other != mac).map(|_| ())
     })?;
     Ok(found.map(|()| IpAddr::V4(address)).into_iter().collect())

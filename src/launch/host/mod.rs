@@ -5,6 +5,7 @@ pub mod frame;
 mod link;
 pub mod managed;
 mod netlink;
+mod question;
 mod services;
 mod sight;
 mod subnet;
