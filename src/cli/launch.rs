@@ -66,10 +66,11 @@ pub struct Args {
     /// Keep the VM's disk when it stops; `goldsmith rm` deletes it
     #[arg(long)]
     keep: bool,
-    /// What the VM's disk is [default: copy, which shares blocks with the image where the filesystem can]
+    /// What the VM's disk is [default: copy where it can share the image's blocks, under Firecracker and with `--keep`; else
+    /// overlay]
     #[arg(long, value_enum, value_name = "KIND")]
     disk: Option<Disk>,
-    /// Grow the disk and its filesystem before the guest starts, as in 20G
+    /// Make the disk larger than the image, as in 20G; the guest grows its filesystem while it boots
     #[arg(long, value_name = "SIZE")]
     disk_size: Option<ByteSize>,
     /// The VM's name [default: the image's, with a number]
@@ -125,7 +126,7 @@ pub struct Args {
     quiet: bool,
 }
 
-/// How instructions are run.
+/// What a disk is.
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum Disk {
     /// All of the image's bytes, sparse
@@ -302,10 +303,10 @@ fn launch(args: &Args, stopped: &dyn Fn() -> bool) -> Result<(), Error> {
         mac: args.mac,
         expect: args.expect,
         allow: args.allow.iter().cloned().collect(),
-        disk: match args.disk {
-            None | Some(Disk::Copy) => DiskKind::Copy,
-            Some(Disk::Overlay) => DiskKind::Overlay,
-        },
+        disk: args.disk.map(|disk| match disk {
+            Disk::Copy => DiskKind::Copy,
+            Disk::Overlay => DiskKind::Overlay,
+        }),
         disk_size: args.disk_size,
         keep: args.keep,
         memory: args.memory,
