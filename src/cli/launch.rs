@@ -97,7 +97,7 @@ pub struct Args {
     /// Bytes a second that the NIC receives at most, and sends at most; Firecracker only
     #[arg(long, value_name = "SIZE", value_parser = rate)]
     limit_net: Option<ByteSize>,
-    /// Run Firecracker in its jailer: a user, a root folder and processes of its own (needs root)
+    /// Run Firecracker in its jailer: a user, a root folder, processes and a network namespace of its own (needs root)
     #[arg(long)]
     jail: bool,
     /// A setting of the jail's control group, as in memory.max=2G (may be repeated)

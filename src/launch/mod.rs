@@ -158,8 +158,6 @@ impl<'o> Cleared<'o> {
             home.keep();
         }
         let io = |what| move |cause| Error::Io { what, cause };
-        let watch = self.attachment.watch(&self.home.path().join(file::CAPTURE), self.mac);
-        let watch = watch.map_err(io("follow the NIC's traffic"))?;
         let mut record = self.record();
         self.home.write(&record)?;
         let mut cgroup = None;
@@ -167,6 +165,8 @@ impl<'o> Cleared<'o> {
             self.hand_over(&mut record)?;
             cgroup = record.cgroup.clone().map(firecracker::jail::Group);
         }
+        let watch = self.attachment.watch(&self.home.path().join(file::CAPTURE), self.mac);
+        let watch = watch.map_err(io("follow the NIC's traffic"))?;
         let started = Instant::now();
         let vmm = timed::<_, Error>("start", observer, || {
             let vmm = self.with_machine(Vmm::start)?;
@@ -184,11 +184,13 @@ impl<'o> Cleared<'o> {
     fn hand_over(&mut self, record: &mut Record) -> Result<(), Error> {
         let io = |what| move |cause| Error::Io { what, cause };
         let jail = self.options.jail.as_ref();
-        let Some(tap) = self.attachment.tap_mut() else { return Ok(()) };
-        record.tap = Some(tap.trace().map_err(io("read the tap's number"))?);
+        // In a jail it goes with the jail.
+        let trace = self.attachment.tap().filter(|_| jail.is_none()).map(host::Tap::trace).transpose();
+        record.tap = trace.map_err(io("read the tap's number"))?;
         record.cgroup = jail.and_then(|jail| firecracker::jail::cgroup(jail, self.home.name()));
         self.home.write(record)?;
-        tap.hand_over(firecracker::owner(jail, self.home.path())).map_err(io("hand the tap over"))
+        let owner = firecracker::owner(jail, self.home.path());
+        self.attachment.hand_over(owner, jail.is_some()).map_err(io("hand the tap over"))
     }
 
     /// Calls a function with the machine that this is.
