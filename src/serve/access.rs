@@ -61,7 +61,8 @@ fn check(shared: &Shared, route: &str, headers: &HeaderMap) -> Result<(), Proble
     match token {
         Some((_, token)) if shared.token.is(token) => Ok(()),
         _ => {
-            let detail = "the header `Authorization: Bearer TOKEN` is missing, or its token is another one";
+            let detail = "the header `Authorization: Bearer TOKEN` is missing, or its token is another one than in the file that \
+                          `goldsmith serve` has named";
             Err(Problem::new(StatusCode::UNAUTHORIZED, "token", detail))
         }
     }

@@ -14,12 +14,14 @@ use tokio::sync::{Semaphore, watch};
 const MOST: u32 = 512;
 /// How long a client may take to send the head of a request, its first or its next one.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How many bytes a head may have. Real ones have a few hundred.
+const HEAD: usize = 32 << 10;
 
 /// Answers requests until `closing` says true; then those that have begun.
 pub async fn serve(mut listener: impl Listener, router: Router, mut closing: watch::Receiver<bool>) {
     let places = Arc::new(Semaphore::new(MOST as usize));
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+    http.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(HEAD);
     let service = TowerToHyperService::new(router);
     loop {
         let mut closed = closing.clone();

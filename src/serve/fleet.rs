@@ -232,7 +232,7 @@ impl Fleet {
         let vm = entry.vm();
         self.events.tell(if vm.state == State::Stopped { "stopped" } else { "failed" }, &vm);
         let mut vms = lock(&self.vms);
-        // Nobody has been told of the id of a VM that was never started.
+        // One that was never started is nowhere to be looked at; whoever ordered it has been told why.
         vms.retain(|one| !std::ptr::eq(&raw const **one, entry) || started);
         let over = vms.iter().filter(|entry| entry.state().is_over()).count();
         let mut surplus = over.saturating_sub(REMEMBERED);

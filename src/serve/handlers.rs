@@ -100,7 +100,9 @@ pub async fn started(entry: &Entry) -> Result<Vm, Problem> {
 
 /// A JSON answer.
 pub fn answer(status: StatusCode, location: Option<header::HeaderValue>, value: &impl Serialize) -> Outcome {
-    let body = serde_json::to_vec(value).map_err(|error| Problem::internal(error.to_string()))?;
+    let mut body = serde_json::to_vec(value).map_err(|error| Problem::internal(error.to_string()))?;
+    // People read it at terminals.
+    body.push(b'\n');
     Ok(Answer { status, location, body: body.into() })
 }
 

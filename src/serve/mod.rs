@@ -141,7 +141,8 @@ pub fn run(options: Options, say: &dyn Fn(String)) -> Result<(), Error> {
         fleet.adopt(running);
         let answers = Arc::new(Answers::default());
         for entry in fleet.all() {
-            if let Some(asked) = entry.order.asked {
+            // One that is not ready does not outlive the server that has launched it.
+            if let (Some(asked), api::State::Ready) = (entry.order.asked, entry.state()) {
                 answers.restore(asked, handlers::created(&entry.vm()));
             }
         }
@@ -150,7 +151,7 @@ pub fn run(options: Options, say: &dyn Fn(String)) -> Result<(), Error> {
         say(format!("token: {}", file.display()));
         say(format!("VMs run on {}", fleet.launcher.machine));
         if adopted > 0 {
-            say(format!("{adopted} running VMs are taken over"));
+            say(format!("VMs that run already and are taken over: {adopted}"));
         }
         let shared = Arc::new(Shared {
             fleet: Arc::clone(&fleet),
@@ -172,14 +173,17 @@ pub fn run(options: Options, say: &dyn Fn(String)) -> Result<(), Error> {
         let _ = close.send(true);
         if options.stop_vms {
             let count = fleet.stop_all().await;
-            say(format!("{count} VMs are stopped"));
+            say(format!("VMs that were stopped: {count}"));
         }
         if tokio::time::timeout(GRACE, server).await.is_err() {
             say("requests that took too long were given up".to_owned());
         }
         let (stay, go) = fleet.census();
-        if stay + go > 0 {
-            say(format!("{stay} VMs go on (`goldsmith ps`); {go} that were not ready end with the server"));
+        if stay > 0 {
+            say(format!("VMs that go on: {stay} (`goldsmith ps`)"));
+        }
+        if go > 0 {
+            say(format!("VMs that were not ready and end with the server: {go}"));
         }
         Ok(())
     })

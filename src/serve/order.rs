@@ -60,7 +60,10 @@ impl Order {
             None => MEMORY,
         };
         if memory < LEAST_MEMORY || !memory.0.is_multiple_of(1 << 20) {
-            return Err(Problem::value("/memory", format!("a VM needs at least {LEAST_MEMORY}, and whole megabytes")));
+            return Err(Problem::value(
+                "/memory",
+                format!("a VM has at least {LEAST_MEMORY} of memory, and no fractions of an M"),
+            ));
         }
         let cpus = cpus.unwrap_or(CPUS);
         if !(1..=32).contains(&cpus) {
@@ -105,8 +108,13 @@ pub fn check_user(field: &str, user: &str) -> Result<(), Problem> {
 fn check_parameters(manifest: &Manifest, set: &[(String, String)]) -> Result<(), Problem> {
     gate::arguments(&manifest.boot, set, "", &[]).map(|_| ()).map_err(|error| {
         use gate::ArgumentError::{Missing, Unknown, Value};
-        let (Unknown { name, .. } | Value { name, .. } | Missing { name, .. }) = &error;
         let text = error.to_string();
-        Problem::value(&format!("/parameters/{name}"), text.split("\nhelp:").next().unwrap_or_default())
+        let (problem, help) = text.split_once("\nhelp: ").unwrap_or((&text, ""));
+        // The other hints say what to type at a terminal.
+        let (name, detail) = match &error {
+            Unknown { name, .. } => (name, format!("{problem}; {help}")),
+            Value { name, .. } | Missing { name, .. } => (name, problem.to_owned()),
+        };
+        Problem::value(&format!("/parameters/{name}"), detail)
     })
 }

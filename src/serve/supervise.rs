@@ -114,7 +114,7 @@ fn hear(fleet: &Fleet, entry: &Entry, line: Line, from: Instant) {
             entry.update(|vm| match name.as_str() {
                 "probe" => {}
                 name => {
-                    vm.stages.insert(name.to_owned(), ms);
+                    vm.stages.insert(name.to_owned(), (ms * 1e3).round() / 1e3);
                     match name {
                         "start" if vm.state == State::Starting => vm.state = State::Booting,
                         "address" => vm.address = summary.parse().ok(),

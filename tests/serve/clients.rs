@@ -26,6 +26,9 @@ fn clients_that_say_nothing_keep_nobody_from_asking() {
             assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}");
         }
     }
+    // A head without end.
+    let long = format!("X-Long: {}", "x".repeat(40_000));
+    server.raw("GET", "/health", &["Host: localhost", &long], b"").is(431);
     // A body that does not come.
     let body = server.headers().join("\r\n");
     let mut late = connect(&format!("POST /vms HTTP/1.0\r\n{body}\r\nContent-Length: 9\r\n\r\n{{"));
