@@ -5,6 +5,11 @@ use super::vmm::{Accelerator, Model, Program, program, qemu};
 use super::{DiskKind, Error, Options};
 use crate::progress::{Event, Observer};
 
+/// The machine that new VMs of these options get, and how its instructions are run, or why there is none.
+pub fn machine(options: &Options, observer: &dyn Observer) -> Result<(Model, Accelerator), Error> {
+    choose(options, &options.network.clone().unwrap_or_default(), options.disk, true, observer)
+}
+
 /// Firecracker where it can be had and the network is one that it has; else QEMU's microvm. With KVM where it works,
 /// unless something else is asked for; what does not work is said. A machine that is only described needs no programs.
 pub fn choose(

@@ -19,6 +19,7 @@ mod running;
 pub mod tool;
 mod vmm;
 
+pub use choice::machine;
 pub use diagnosis::{Diagnosis, Layer, Symptoms, diagnose};
 pub use disk::Kind as DiskKind;
 pub use error::Error;

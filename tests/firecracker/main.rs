@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod schema;
+mod served;
 mod stand_in;
 
 use common::lab::{Dhcp, Lab};
