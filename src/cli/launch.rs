@@ -2,12 +2,13 @@
 
 use super::build::assignment;
 use super::lines::{self, Lines};
+use super::machine::MachineArgs;
 use super::stop::time;
 use super::terminal::{self, Terminal};
 use super::verify::allow;
 use crate::findings::render;
-use crate::launch::host::{Choice, Mac, Publish, Subnet};
-use crate::launch::{self, Accelerator, DiskKind, Error, Jail, Limits, Line, Model, Options, Ready, Vm};
+use crate::launch::host::{Mac, Publish};
+use crate::launch::{self, Error, Line, Options, Ready, Vm};
 use crate::progress::Observer;
 use crate::values::ByteSize;
 use rustix::fs::{Mode, OFlags};
@@ -48,14 +49,8 @@ pub struct Args {
     /// Set a boot parameter that the recipe declares (may be repeated)
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     set: Vec<(String, String)>,
-    /// The host network: `user` (no privileges, ports on loopback), `managed` or `managed=NAME` (a bridge with leases and
-    /// NAT, made for this VM or shared with others) or `bridge=NAME` (an existing one) [default: that of the kept VM, else
-    /// `user`]
-    #[arg(long, value_name = "NETWORK")]
-    network: Option<Choice>,
-    /// The subnet of a managed network, as in 10.77.0.1/24 [default: the one the image needs, else one that is free]
-    #[arg(long, value_name = "SUBNET", requires = "network")]
-    subnet: Option<Subnet>,
+    #[command(flatten)]
+    machine: MachineArgs,
     /// Forward one more port under `--network user`: GUEST or HOST:GUEST (may be repeated)
     #[arg(long, value_name = "PORT")]
     publish: Vec<Publish>,
@@ -68,12 +63,6 @@ pub struct Args {
     /// Keep the VM's disk when it stops; `goldsmith rm` deletes it
     #[arg(long)]
     keep: bool,
-    /// What the VM's disk is [default: copy, which shares blocks with the image where the filesystem can]
-    #[arg(long, value_enum, value_name = "KIND")]
-    disk: Option<Disk>,
-    /// Grow the disk and its filesystem before the guest starts, as in 20G
-    #[arg(long, value_name = "SIZE")]
-    disk_size: Option<ByteSize>,
     /// The VM's name [default: the image's, with a number]
     #[arg(long)]
     name: Option<String>,
@@ -86,27 +75,6 @@ pub struct Args {
     /// Processors
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=32))]
     cpus: u8,
-    /// What runs the VM [default: firecracker where it can, else qemu]
-    #[arg(long, value_enum, value_name = "VMM")]
-    vmm: Option<VmmName>,
-    /// QEMU's machine: q35 has PCI and a display, so the NIC's name differs unless `net.ifnames=0` [default: microvm]
-    #[arg(long, value_enum, value_name = "MACHINE")]
-    machine: Option<Board>,
-    /// Bytes a second that the disk is read and written with at most, as in 50M
-    #[arg(long, value_name = "SIZE", value_parser = rate)]
-    limit_disk: Option<ByteSize>,
-    /// Bytes a second that the NIC receives at most, and sends at most; Firecracker only
-    #[arg(long, value_name = "SIZE", value_parser = rate)]
-    limit_net: Option<ByteSize>,
-    /// Run Firecracker in its jailer: a user, a root folder and processes of its own (needs root)
-    #[arg(long)]
-    jail: bool,
-    /// A setting of the jail's control group, as in memory.max=2G (may be repeated)
-    #[arg(long, value_name = "FILE=VALUE", requires = "jail", value_parser = setting)]
-    cgroup: Vec<String>,
-    /// How instructions are run [default: kvm where it works, else emulation]
-    #[arg(long, value_enum, value_name = "HOW")]
-    accel: Option<Accel>,
     /// How long the probes may take, as in 5m [default: what the recipe says of each]
     #[arg(long, value_name = "TIME", value_parser = time)]
     timeout: Option<Duration>,
@@ -128,63 +96,6 @@ pub struct Args {
     /// Print warnings, errors and the result only
     #[arg(long, short)]
     quiet: bool,
-}
-
-/// How instructions are run.
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum Disk {
-    /// All of the image's bytes, sparse
-    Copy,
-    /// A qcow2 file with what differs from the image (QEMU only)
-    Overlay,
-}
-
-/// How instructions are run.
-#[derive(Clone, Copy, clap::ValueEnum)]
-pub enum Accel {
-    /// The processor's own virtualisation
-    Kvm,
-    /// Emulation: slow, but it works everywhere
-    Emulation,
-}
-
-impl Accel {
-    /// As it is typed.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Kvm => "kvm",
-            Self::Emulation => "emulation",
-        }
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum VmmName {
-    /// KVM or emulation, any network
-    Qemu,
-    /// KVM only, on a bridge
-    Firecracker,
-}
-
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum Board {
-    /// Small, virtio over MMIO: the NIC is eth0
-    Microvm,
-    /// A PC with PCI and a display
-    Q35,
-}
-
-/// `50M` or `50M/s`.
-fn rate(text: &str) -> Result<ByteSize, String> {
-    let rate: ByteSize = text.strip_suffix("/s").unwrap_or(text).parse().map_err(|error| format!("{error}"))?;
-    if rate.0 == 0 { Err("nothing would ever be read or written".to_owned()) } else { Ok(rate) }
-}
-
-fn setting(text: &str) -> Result<String, String> {
-    match text.split_once('=') {
-        Some((file, value)) if file.contains('.') && !file.contains('/') && !value.is_empty() => Ok(text.to_owned()),
-        _ => Err("write FILE=VALUE, as in `memory.max=2G`".to_owned()),
-    }
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -212,10 +123,6 @@ pub fn run(args: Args) -> ExitCode {
             terminal::fail(&error);
             return ExitCode::FAILURE;
         }
-    }
-    if args.subnet.is_some() && !matches!(args.network, Some(Choice::Managed { .. })) {
-        anstream::eprintln!("error: `--subnet` is for managed networks: `--network managed`");
-        return ExitCode::from(2);
     }
     // Each signal counts once: the second one hurries what the first one began.
     let stopped = || stop.swap(false, Ordering::Relaxed);
@@ -299,31 +206,15 @@ fn launch(args: &Args, stopped: &dyn Fn() -> bool) -> Result<(), Error> {
         name: args.name.clone(),
         append: args.append.clone(),
         set: args.set.clone(),
-        network: match args.network.clone() {
-            Some(Choice::Managed { name, .. }) => Some(Choice::Managed { name, subnet: args.subnet }),
-            other => other,
-        },
         publish: args.publish.clone(),
         mac: args.mac,
         expect: args.expect,
         allow: args.allow.iter().cloned().collect(),
-        disk: match args.disk {
-            None | Some(Disk::Copy) => DiskKind::Copy,
-            Some(Disk::Overlay) => DiskKind::Overlay,
-        },
-        disk_size: args.disk_size,
         keep: args.keep,
         memory: args.memory,
         cpus: args.cpus,
-        model: model(args)?,
-        limits: Limits { disk: args.limit_disk, net: args.limit_net },
         timeout: args.timeout,
-        jail: args.jail.then(|| Jail { cgroups: args.cgroup.clone() }),
-        accelerator: args.accel.map(|accel| match accel {
-            Accel::Kvm => Accelerator::Kvm,
-            Accel::Emulation => Accelerator::Emulation,
-        }),
-        ..Options::new(&folder)
+        ..args.machine.options(&folder)?
     };
     let io = |what| move |cause| Error::Io { what, cause };
     if args.stay {
@@ -377,21 +268,6 @@ fn launch(args: &Args, stopped: &dyn Fn() -> bool) -> Result<(), Error> {
         anstream::eprintln!("{} was killed: it did not shut down in time", ready.name);
     }
     Ok(())
-}
-
-/// The machine that was asked for, if one was.
-fn model(args: &Args) -> Result<Option<Model>, Error> {
-    Ok(match (args.vmm, args.machine) {
-        (Some(VmmName::Firecracker), Some(_)) => {
-            return Err(Error::Unfit(
-                "`--machine` is QEMU's: Firecracker has one machine\nhelp: leave one of the two out",
-            ));
-        }
-        (Some(VmmName::Firecracker), None) => Some(Model::Firecracker),
-        (_, Some(Board::Q35)) => Some(Model::Q35),
-        (Some(VmmName::Qemu), None) | (_, Some(Board::Microvm)) => Some(Model::Microvm),
-        (None, None) => None,
-    })
 }
 
 /// What a person wants to know of a VM that is ready.

@@ -13,6 +13,7 @@ pub mod launch;
 mod lines;
 pub mod lock;
 pub mod logs;
+mod machine;
 pub mod man;
 pub mod ps;
 pub mod rm;
@@ -62,7 +63,7 @@ enum Verb {
     Stop(stop::Args),
     Rm(rm::Args),
     Screenshot(screenshot::Args),
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     Inspect(inspect::Args),
     Diff(diff::Args),
     Explain(explain::Args),
@@ -88,7 +89,7 @@ pub fn main() -> ExitCode {
         Verb::Stop(args) => stop::run(args),
         Verb::Rm(args) => rm::run(args),
         Verb::Screenshot(args) => screenshot::run(args),
-        Verb::Serve(args) => serve::run(args),
+        Verb::Serve(args) => serve::run(*args),
         Verb::Inspect(args) => inspect::run(args),
         Verb::Diff(args) => diff::run(args),
         Verb::Explain(args) => explain::run(args),

@@ -1,11 +1,12 @@
 //! `goldsmith serve`
 
-use super::terminal;
-use crate::launch::host::Choice;
+use super::machine::MachineArgs;
+use super::terminal::{self, Terminal};
+use crate::launch;
 use crate::serve::{Error, Images, Launcher, Limits, Options, Place};
 use crate::values::ByteSize;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Answer HTTP requests that launch VMs, on loopback or a Unix socket
@@ -13,10 +14,12 @@ use std::process::ExitCode;
 /// Requests name one of the images given here, never a path or kernel arguments, and every launch passes the gate. Whoever
 /// asks needs the bearer token; the file that holds it is printed. `GET /openapi.json` describes all requests.
 ///
+/// What VMs run on is chosen here, with the options of `goldsmith launch`; VMs on one managed network share it.
+///
 /// VMs outlive the server: started again, it takes them over. Ctrl-C or SIGTERM ends the server; VMs that are not ready
 /// yet end with it.
 ///
-/// Example: goldsmith serve --images images --network bridge=br0 --auth-image desktop
+/// Example: goldsmith serve --images images --network managed=fleet --auth-image desktop
 #[derive(clap::Args)]
 pub struct Args {
     /// A folder of images, as `goldsmith build` fills, or NAME=FOLDER for one (may be repeated)
@@ -34,12 +37,8 @@ pub struct Args {
     /// A file with the bearer token [default: one in the state folder, made at the first start]
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// The VMs' host network, as for `goldsmith launch`; VMs on one managed network share it
-    #[arg(long, value_name = "NETWORK", default_value_t = Choice::User)]
-    network: Choice,
-    /// How instructions are run, as for `goldsmith launch`
-    #[arg(long, value_enum, value_name = "HOW")]
-    accel: Option<super::launch::Accel>,
+    #[command(flatten)]
+    machine: MachineArgs,
     /// How many VMs there may be
     #[arg(long, value_name = "N", default_value_t = 50)]
     max_vms: usize,
@@ -79,8 +78,8 @@ pub fn run(args: Args) -> ExitCode {
 }
 
 fn options(args: Args) -> Result<Options, Error> {
-    let mut arguments = vec![format!("--network={}", args.network)];
-    arguments.extend(args.accel.map(|accel| format!("--accel={}", accel.word())));
+    // Nobody is asked to wait for a launch to find out that it cannot work.
+    let (model, accelerator) = launch::machine(&args.machine.options(Path::new(""))?, &Terminal::new(false))?;
     Ok(Options {
         place: args.socket.map_or(Place::Tcp(args.listen), Place::Socket),
         token: args.token_file,
@@ -94,7 +93,11 @@ fn options(args: Args) -> Result<Options, Error> {
             starts: args.max_starts.into(),
             queue: args.max_queue,
         },
-        launcher: Launcher { program: args.launcher.unwrap_or(Launcher::default().program), arguments },
+        launcher: Launcher {
+            program: args.launcher.unwrap_or_else(|| "/proc/self/exe".into()),
+            arguments: args.machine.words(),
+            machine: format!("{model}, {accelerator}"),
+        },
         stop_vms: args.stop_vms,
     })
 }

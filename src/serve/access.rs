@@ -21,6 +21,8 @@ pub async fn guard(State(shared): State<Arc<Shared>>, request: Request, next: Ne
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
     let response = match check(&shared, &route, request.headers()) {
         Err(problem) => problem.into_response(),
+        // However many wait for their VMs: whether the server is there must be answered.
+        Ok(()) if routes::is_open(&route) => next.run(request).await,
         Ok(()) => match shared.requests.try_acquire() {
             Ok(_place) => next.run(request).await,
             Err(_) => {
@@ -59,7 +61,8 @@ fn check(shared: &Shared, route: &str, headers: &HeaderMap) -> Result<(), Proble
     match token {
         Some((_, token)) if shared.token.is(token) => Ok(()),
         _ => {
-            let detail = "the header `Authorization: Bearer TOKEN` is missing, or its token is another one";
+            let detail = "the header `Authorization: Bearer TOKEN` is missing, or its token is another one than in the file that \
+                          `goldsmith serve` has named";
             Err(Problem::new(StatusCode::UNAUTHORIZED, "token", detail))
         }
     }

@@ -2,7 +2,7 @@
 
 use super::api::State;
 use super::fleet::{Entry, Fleet};
-use super::order::Order;
+use super::ticket::Ticket;
 use crate::launch::{self, Running};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// A VM that runs already.
 pub struct Orphan {
-    order: Order,
+    ticket: Ticket,
     running: Running,
     process: OwnedFd,
 }
@@ -21,7 +21,7 @@ pub struct Orphan {
 impl Orphan {
     /// Bytes of memory that it has.
     pub fn memory(&self) -> u64 {
-        self.order.memory
+        self.ticket.order.memory
     }
 }
 
@@ -30,15 +30,15 @@ pub fn running(folder: &Path) -> Result<Vec<Orphan>, launch::RunningError> {
     let mut orphans = Vec::new();
     for running in launch::list()? {
         // A VM without a ticket was launched by hand: it is none of ours.
-        let Some(order) = Order::read(folder, &running.record.name) else { continue };
-        orphans.extend(supervisor(&running).map(|process| Orphan { order, running, process }));
+        let Some(ticket) = Ticket::read(folder, &running.record.name) else { continue };
+        orphans.extend(supervisor(&running).map(|process| Orphan { ticket, running, process }));
     }
-    orphans.sort_by(|a, b| a.order.created.cmp(&b.order.created));
+    orphans.sort_by(|a, b| a.ticket.order.created.cmp(&b.ticket.order.created));
     for entry in std::fs::read_dir(folder.join("vms")).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let known = |id: &str| orphans.iter().any(|orphan| orphan.order.id == id);
+        let known = |id: &str| orphans.iter().any(|orphan| orphan.ticket.order.id == id);
         if let Some(id) = name.strip_suffix(".json").filter(|id| !known(id)) {
-            Order::forget(folder, id);
+            Ticket::forget(folder, id);
         }
     }
     Ok(orphans)
@@ -47,11 +47,14 @@ pub fn running(folder: &Path) -> Result<Vec<Orphan>, launch::RunningError> {
 impl Fleet {
     /// Takes VMs over.
     pub fn adopt(self: &Arc<Self>, orphans: Vec<Orphan>) {
-        for Orphan { order, running, process } in orphans {
-            let entry = Arc::new(Entry::new(order));
+        for Orphan { ticket, running, process } in orphans {
+            let entry = Arc::new(Entry::new(ticket.order));
             entry.locate(&running.record);
-            // One that was not ready ends with the server that started it.
-            entry.update(|vm| vm.state = if running.record.ready { State::Ready } else { State::Booting });
+            entry.update(|vm| {
+                // One that was not ready ends with the server that started it.
+                vm.state = if running.record.ready { State::Ready } else { State::Booting };
+                vm.stages = ticket.stages;
+            });
             self.put(Arc::clone(&entry));
             self.thread(&entry, move || wait(&process));
         }

@@ -8,6 +8,7 @@ use super::metrics::Metrics;
 use super::order::Order;
 use super::problem::Problem;
 use super::supervise::{self, Launcher};
+use super::ticket::Ticket;
 use crate::launch::{self, Record};
 use axum::http::StatusCode;
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -152,16 +153,14 @@ impl Fleet {
         Self { limits, launcher, images, folder: folder.to_owned(), events, metrics, starts, vms: Mutex::default() }
     }
 
-    /// Takes an order, if the VM fits. With `reuse` a VM that the same user has from the same image, or will have, is as
-    /// good.
+    /// Takes an order, if the VM fits. With `reuse` a VM that the same user has from the same image with the same parameters,
+    /// or will have, is as good.
     pub fn take(self: &Arc<Self>, order: Order, reuse: bool) -> Result<Arc<Entry>, Problem> {
         let mut vms = lock(&self.vms);
         let alive = |entry: &&Arc<Entry>| !entry.state().is_over();
         if reuse {
-            let same = |entry: &&Arc<Entry>| {
-                (&entry.order.user, &entry.order.image) == (&order.user, &order.image)
-                    && entry.state() != State::Stopping
-            };
+            let what = |order: &Order| (order.user.clone(), order.image.clone(), order.set.clone());
+            let same = |entry: &&Arc<Entry>| what(&entry.order) == what(&order) && entry.state() != State::Stopping;
             if let Some(entry) = vms.iter().filter(alive).find(same) {
                 return Ok(Arc::clone(entry));
             }
@@ -221,7 +220,7 @@ impl Fleet {
     fn finish(&self, entry: &Entry) {
         // What a killed launch leaves is looked for again at the next launch.
         let _ = launch::list();
-        Order::forget(&self.folder, &entry.order.id);
+        Ticket::forget(&self.folder, &entry.order.id);
         let started = entry.vm().stages.contains_key("start") || entry.vm().address.is_some();
         entry.update(|vm| {
             vm.state = match (&vm.failure, vm.state) {
@@ -233,7 +232,7 @@ impl Fleet {
         let vm = entry.vm();
         self.events.tell(if vm.state == State::Stopped { "stopped" } else { "failed" }, &vm);
         let mut vms = lock(&self.vms);
-        // Nobody has been told of the id of a VM that was never started.
+        // One that was never started is nowhere to be looked at; whoever ordered it has been told why.
         vms.retain(|one| !std::ptr::eq(&raw const **one, entry) || started);
         let over = vms.iter().filter(|entry| entry.state().is_over()).count();
         let mut surplus = over.saturating_sub(REMEMBERED);

@@ -4,7 +4,7 @@ use super::Shared;
 use super::api::{CreateVm, Health, State as VmState, Vm, Vms};
 use super::body::Body;
 use super::fleet::{Entry, Fleet};
-use super::idempotency::{Answer, Outcome};
+use super::idempotency::{Answer, Asked, Outcome};
 use super::order::Order;
 use super::problem::Problem;
 use super::{metrics, openapi};
@@ -52,20 +52,29 @@ pub async fn stop(State(shared): Handed, Path(id): Path<String>) -> Result<Statu
 
 pub async fn create(State(shared): Handed, headers: HeaderMap, body: Body) -> Outcome {
     let request: CreateVm = body.read()?;
+    let asked = Asked::new(&headers, "POST /vms", &body.0)?;
     let fleet = Arc::clone(&shared.fleet);
     let work = async move {
-        let entry = begin(&fleet, request, false).await?;
-        let vm = started(&entry).await?;
-        let location = format!("/vms/{}", vm.id).parse().ok();
-        answer(StatusCode::CREATED, location, &vm)
+        let entry = begin(&fleet, request, asked, false).await?;
+        created(&started(&entry).await?)
     };
-    shared.answers.once(&headers, "POST /vms", &body.0, work).await
+    shared.answers.once(asked, work).await
+}
+
+/// The answer for a VM that was launched.
+pub fn created(vm: &Vm) -> Outcome {
+    answer(StatusCode::CREATED, format!("/vms/{}", vm.id).parse().ok(), vm)
 }
 
 /// Takes an order from a request; with `reuse` a VM of the same user and image will do.
-pub async fn begin(fleet: &Arc<Fleet>, request: CreateVm, reuse: bool) -> Result<Arc<Entry>, Problem> {
+pub async fn begin(
+    fleet: &Arc<Fleet>,
+    request: CreateVm,
+    asked: Option<Asked>,
+    reuse: bool,
+) -> Result<Arc<Entry>, Problem> {
     let of_thread = Arc::clone(fleet);
-    let order = tokio::task::spawn_blocking(move || Order::new(request, &of_thread.images)).await;
+    let order = tokio::task::spawn_blocking(move || Order::new(request, asked, &of_thread.images)).await;
     fleet.take(order.map_err(|error| Problem::internal(error.to_string()))??, reuse)
 }
 
@@ -91,7 +100,9 @@ pub async fn started(entry: &Entry) -> Result<Vm, Problem> {
 
 /// A JSON answer.
 pub fn answer(status: StatusCode, location: Option<header::HeaderValue>, value: &impl Serialize) -> Outcome {
-    let body = serde_json::to_vec(value).map_err(|error| Problem::internal(error.to_string()))?;
+    let mut body = serde_json::to_vec(value).map_err(|error| Problem::internal(error.to_string()))?;
+    // People read it at terminals.
+    body.push(b'\n');
     Ok(Answer { status, location, body: body.into() })
 }
 

@@ -1,5 +1,6 @@
 //! The same request twice: a client that has not heard an answer asks again with the same `Idempotency-Key`, and gets the
-//! answer that it has missed, once there is one. Kept in memory, so a restart forgets.
+//! answer that it has missed, once there is one. Answers are kept in memory; which VM a request has made is written on the
+//! VM's ticket, so that a restarted server does not make a second one.
 //!
 //! Source: IETF draft `draft-ietf-httpapi-idempotency-key-header`.
 
@@ -9,6 +10,7 @@ use crate::values::Sha256;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
@@ -40,6 +42,26 @@ impl IntoResponse for Answer {
     }
 }
 
+/// A request that may come again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// The digest of its key.
+    key: Sha256,
+    /// The digest of what makes two requests the same.
+    what: Sha256,
+}
+
+impl Asked {
+    /// A request to `route` with this body; None: it has no key.
+    pub fn new(headers: &HeaderMap, route: &str, body: &[u8]) -> Result<Option<Self>, Problem> {
+        let what = |key: &str| Self {
+            key: Sha256::of(key.as_bytes()),
+            what: Sha256::of(&[route.as_bytes(), b"\n", body].concat()),
+        };
+        Ok(key(headers)?.map(what))
+    }
+}
+
 /// What a piece of work comes to.
 pub type Outcome = Result<Answer, Problem>;
 type Waiting = watch::Receiver<Option<Outcome>>;
@@ -50,9 +72,9 @@ pub struct Answers(Mutex<Kept>);
 
 #[derive(Debug, Default)]
 struct Kept {
-    by_key: BTreeMap<String, (Sha256, Waiting)>,
+    by_key: BTreeMap<Sha256, (Sha256, Waiting)>,
     /// Oldest first.
-    order: VecDeque<String>,
+    order: VecDeque<Sha256>,
 }
 
 enum Claim {
@@ -62,14 +84,14 @@ enum Claim {
 
 impl Answers {
     /// Does the work, or waits for the answer of the request that had the same key before. The work goes on when its client
-    /// hangs up. `route` and `body` are what makes two requests the same.
-    pub async fn once<W>(self: &Arc<Self>, headers: &HeaderMap, route: &str, body: &[u8], work: W) -> Outcome
+    /// hangs up.
+    pub async fn once<W>(self: &Arc<Self>, asked: Option<Asked>, work: W) -> Outcome
     where
         W: Future<Output = Outcome> + Send + 'static,
     {
         let lost = || Problem::internal("the work for this request has ended without an answer");
-        let Some(key) = key(headers)? else { return tokio::spawn(work).await.map_err(|_| lost())? };
-        let mut answer = match self.claim(&key, Sha256::of(&[route.as_bytes(), b"\n", body].concat()))? {
+        let Some(asked) = asked else { return tokio::spawn(work).await.map_err(|_| lost())? };
+        let mut answer = match self.claim(asked)? {
             Claim::Same(answer) => answer,
             Claim::New(sender) => {
                 let (answer, answers) = (sender.subscribe(), Arc::clone(self));
@@ -77,7 +99,7 @@ impl Answers {
                     // Also when the work panics: whoever waits must hear of it, and the key be free again.
                     let outcome = tokio::spawn(work).await.unwrap_or_else(|_| Err(lost()));
                     if !is_final(&outcome) {
-                        answers.forget(&key);
+                        answers.forget(asked.key);
                     }
                     sender.send_replace(Some(outcome));
                 });
@@ -88,30 +110,38 @@ impl Answers {
         answer.unwrap_or_else(|| Err(lost()))
     }
 
-    fn claim(&self, key: &str, digest: Sha256) -> Result<Claim, Problem> {
+    /// Keeps an answer that another server has given.
+    pub fn restore(&self, asked: Asked, outcome: Outcome) {
+        if let Ok(Claim::New(sender)) = self.claim(asked) {
+            sender.send_replace(Some(outcome));
+        }
+    }
+
+    fn claim(&self, Asked { key, what }: Asked) -> Result<Claim, Problem> {
         let mut kept = lock(&self.0);
-        if let Some((before, answer)) = kept.by_key.get(key) {
-            if *before != digest {
+        if let Some((before, answer)) = kept.by_key.get(&key) {
+            if *before != what {
                 let detail = "another request had this key before; a new request needs a new one";
                 return Err(Problem { field: Some("Idempotency-Key".to_owned()), ..Problem::value("", detail) });
             }
             return Ok(Claim::Same(answer.clone()));
         }
-        while kept.order.len() >= KEPT {
-            // The oldest may still be at work; who waits for it has its own hold of the answer.
-            let oldest = kept.order.pop_front().unwrap_or_default();
+        while kept.order.len() >= KEPT
+            && let Some(oldest) = kept.order.pop_front()
+        {
+            // It may still be at work; who waits for it has its own hold of the answer.
             kept.by_key.remove(&oldest);
         }
         let (sender, answer) = watch::channel(None);
-        kept.by_key.insert(key.to_owned(), (digest, answer));
-        kept.order.push_back(key.to_owned());
+        kept.by_key.insert(key, (what, answer));
+        kept.order.push_back(key);
         Ok(Claim::New(sender))
     }
 
-    fn forget(&self, key: &str) {
+    fn forget(&self, key: Sha256) {
         let mut kept = lock(&self.0);
-        kept.by_key.remove(key);
-        kept.order.retain(|one| one != key);
+        kept.by_key.remove(&key);
+        kept.order.retain(|one| *one != key);
     }
 }
 
@@ -120,7 +150,7 @@ fn is_final(outcome: &Outcome) -> bool {
     outcome.as_ref().err().is_none_or(|problem| problem.status < 500 && problem.status != 429)
 }
 
-fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+fn key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let Some(value) = headers.get(HEADER) else { return Ok(None) };
     let good = |text: &&str| !text.is_empty() && text.len() <= LONGEST;
     let bad = || {
@@ -130,7 +160,7 @@ fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
             ..Problem::new(StatusCode::BAD_REQUEST, "idempotency-key", detail)
         }
     };
-    value.to_str().ok().filter(good).map(|text| Some(text.to_owned())).ok_or_else(bad)
+    value.to_str().ok().filter(good).map(Some).ok_or_else(bad)
 }
 
 #[cfg(test)]
@@ -150,7 +180,8 @@ mod tests {
                 status => Err(Problem::new(StatusCode::from_u16(status).unwrap(), "x", "x")),
             }
         };
-        match answers.once(&headers, "POST /vms", body.as_bytes(), work).await {
+        let asked = Asked::new(&headers, "POST /vms", body.as_bytes()).unwrap();
+        match answers.once(asked, work).await {
             Ok(answer) => std::str::from_utf8(&answer.body).unwrap().parse().unwrap(),
             Err(problem) => problem.status,
         }

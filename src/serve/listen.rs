@@ -1,12 +1,14 @@
 //! Where requests come in: a loopback address, or a Unix socket that only its owner can open.
 
+use super::connections;
 use axum::Router;
+use axum::serve::ListenerExt as _;
 use rustix::fs::Mode;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::watch;
 
 /// Where to listen.
@@ -99,16 +101,21 @@ impl Listener {
     }
 
     /// Answers requests until `closing` says true; then those that have begun.
-    pub async fn serve(self, router: Router, mut closing: watch::Receiver<bool>) -> io::Result<()> {
-        let closed = async move {
-            // An error means that nobody is left who could ask for the end.
-            let _ = closing.wait_for(|closing| *closing).await;
-        };
+    pub async fn serve(self, router: Router, closing: watch::Receiver<bool>) {
         match self {
-            Self::Tcp(listener, _) => axum::serve(listener, router).with_graceful_shutdown(closed).await,
-            Self::Socket(listener, _file) => axum::serve(listener, router).with_graceful_shutdown(closed).await,
+            Self::Tcp(listener, _) => connections::serve(listener.tap_io(hang_up_on_the_deaf), router, closing).await,
+            Self::Socket(listener, _file) => connections::serve(listener, router, closing).await,
         }
     }
+}
+
+/// The kernel ends a connection whose client does not take what it was sent for so long: else silent clients could keep all
+/// connections. Source: tcp(7), `TCP_USER_TIMEOUT`. Only the server's own user can open the Unix socket.
+const DEAF: u32 = 30_000;
+
+fn hang_up_on_the_deaf(stream: &mut TcpStream) {
+    // Without it, the client may take its time.
+    let _ = rustix::net::sockopt::set_tcp_user_timeout(stream, DEAF);
 }
 
 /// Deletes the socket of a server that has been killed. Anything else stays.

@@ -5,7 +5,7 @@ use super::api::{AuthStarted, CreateVm, Failure, Setting, StartAuth, State as Vm
 use super::body::Body;
 use super::fleet::{Entry, Fleet};
 use super::handlers::{answer, begin, started};
-use super::idempotency::Outcome;
+use super::idempotency::{Asked, Outcome};
 use super::images::{self, Images};
 use super::order::check_user;
 use super::problem::Problem;
@@ -13,14 +13,14 @@ use crate::launch;
 use crate::manifest::{Manifest, ProbeCheck};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The probes that say where the agent and the desktop are.
 const AGENT: &str = "oauth-agent";
 const DESKTOP: &str = "desktop";
-/// The boot parameter that a provider is handed over in, if the image declares it.
+/// The boot parameters that a request is handed over in, those of them that the image declares.
+const USER: &str = "user_id";
 const PROVIDER: &str = "provider";
 /// How much longer than its slowest probe a launch may take: a place in the queue, the gate, the disk.
 const MARGIN: Duration = Duration::from_secs(120);
@@ -51,9 +51,10 @@ pub async fn start(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: 
     };
     check_user("/userId", &request.user_id)?;
     check_provider(&request.provider)?;
+    let asked = Asked::new(&headers, "POST /api/auth/start", &body.0)?;
     let (fleet, image) = (Arc::clone(&shared.fleet), login.image.clone());
     let work = async move { answer(StatusCode::OK, None, &reach(&fleet, image, request).await?) };
-    shared.answers.once(&headers, "POST /api/auth/start", &body.0, work).await
+    shared.answers.once(asked, work).await
 }
 
 fn check_provider(provider: &str) -> Result<(), Problem> {
@@ -67,7 +68,8 @@ fn check_provider(provider: &str) -> Result<(), Problem> {
 /// The user's VM, started if there is none, once its probes pass.
 async fn reach(fleet: &Arc<Fleet>, image: String, request: StartAuth) -> Result<AuthStarted, Problem> {
     let request = order(fleet, image, request).await?;
-    let entry = begin(fleet, request, true).await?;
+    // Asked again, also of another server, it finds the same VM without a key.
+    let entry = begin(fleet, request, None, true).await?;
     let known = entry.state() == VmState::Ready;
     started(&entry).await?;
     let slowest = entry.order.probes.iter().map(|probe| probe.timeout_seconds).max().unwrap_or_default();
@@ -92,10 +94,9 @@ async fn order(fleet: &Arc<Fleet>, image: String, request: StartAuth) -> Result<
     let manifest = tokio::task::spawn_blocking(move || of_thread.images.manifest(&name)).await;
     let manifest = manifest.map_err(|error| Problem::internal(error.to_string()))?;
     let manifest = manifest.map_err(|error| Problem::internal(error.to_string()))?;
-    let mut parameters = BTreeMap::new();
-    if manifest.boot.parameters.contains_key(PROVIDER) {
-        parameters.insert(PROVIDER.to_owned(), Setting::Text(request.provider));
-    }
+    let handed = [(USER, &request.user_id), (PROVIDER, &request.provider)];
+    let declared = handed.into_iter().filter(|(name, _)| manifest.boot.parameters.contains_key(*name));
+    let parameters = declared.map(|(name, value)| (name.to_owned(), Setting::Text(value.clone()))).collect();
     Ok(CreateVm { image, parameters, user: Some(request.user_id), memory: None, cpus: None, expect: None })
 }
 

@@ -12,6 +12,7 @@ mod admission;
 mod adopt;
 mod api;
 mod body;
+mod connections;
 mod events;
 mod fleet;
 mod handlers;
@@ -26,6 +27,7 @@ mod problem;
 mod routes;
 mod streams;
 mod supervise;
+mod ticket;
 mod token;
 
 pub use admission::Limits;
@@ -80,6 +82,9 @@ pub enum Error {
     /// An image cannot be offered.
     #[error(transparent)]
     Images(#[from] images::Error),
+    /// No VM could be launched.
+    #[error(transparent)]
+    Launch(#[from] crate::launch::Error),
     /// There is no place for records, or the running VMs cannot be listed.
     #[error(transparent)]
     Running(#[from] crate::launch::RunningError),
@@ -134,16 +139,24 @@ pub fn run(options: Options, say: &dyn Fn(String)) -> Result<(), Error> {
         let fleet = Arc::new(Fleet::new(limits, options.launcher, options.images, &folder));
         let adopted = running.len();
         fleet.adopt(running);
+        let answers = Arc::new(Answers::default());
+        for entry in fleet.all() {
+            // One that is not ready does not outlive the server that has launched it.
+            if let (Some(asked), api::State::Ready) = (entry.order.asked, entry.state()) {
+                answers.restore(asked, handlers::created(&entry.vm()));
+            }
+        }
         let listener = listen::Listener::bind(&options.place).await?;
         say(format!("goldsmith serves on {}", listener.address()));
         say(format!("token: {}", file.display()));
+        say(format!("VMs run on {}", fleet.launcher.machine));
         if adopted > 0 {
-            say(format!("{adopted} running VMs are taken over"));
+            say(format!("VMs that run already and are taken over: {adopted}"));
         }
         let shared = Arc::new(Shared {
             fleet: Arc::clone(&fleet),
             token,
-            answers: Arc::default(),
+            answers,
             login,
             streams: Arc::new(tokio::sync::Semaphore::new(streams::MOST)),
             requests: tokio::sync::Semaphore::new(access::MOST),
@@ -153,22 +166,24 @@ pub fn run(options: Options, say: &dyn Fn(String)) -> Result<(), Error> {
         let server = listener.serve(routes::router(shared), closing);
         tokio::pin!(server);
         tokio::select! {
-            ended = &mut server => return ended.map_err(Error::Run),
+            () = &mut server => return Ok(()),
             () = asked(&mut ends) => {}
         }
         // Nobody may be listening if the server has ended by itself meanwhile.
         let _ = close.send(true);
         if options.stop_vms {
             let count = fleet.stop_all().await;
-            say(format!("{count} VMs are stopped"));
+            say(format!("VMs that were stopped: {count}"));
         }
-        match tokio::time::timeout(GRACE, server).await {
-            Ok(ended) => ended.map_err(Error::Run)?,
-            Err(_) => say("requests that took too long were given up".to_owned()),
+        if tokio::time::timeout(GRACE, server).await.is_err() {
+            say("requests that took too long were given up".to_owned());
         }
         let (stay, go) = fleet.census();
-        if stay + go > 0 {
-            say(format!("{stay} VMs go on (`goldsmith ps`); {go} that were not ready end with the server"));
+        if stay > 0 {
+            say(format!("VMs that go on: {stay} (`goldsmith ps`)"));
+        }
+        if go > 0 {
+            say(format!("VMs that were not ready and end with the server: {go}"));
         }
         Ok(())
     })

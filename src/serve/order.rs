@@ -1,7 +1,7 @@
-//! What has been ordered: a request that has been checked, and the ticket on disk that lets a restarted server know whose
-//! a running VM is.
+//! What has been ordered: a request that has been checked.
 
 use super::api::CreateVm;
+use super::idempotency::Asked;
 use super::images::Images;
 use super::problem::Problem;
 use crate::gate;
@@ -11,10 +11,9 @@ use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What a VM is to be. Written to `ID.json` in the server's folder as long as the VM is there.
+/// What a VM is to be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
     /// The VM's id, and its name.
@@ -35,6 +34,8 @@ pub struct Order {
     pub created: String,
     /// What its image's manifest says must answer.
     pub probes: Vec<Probe>,
+    /// The request that it was ordered by, if that may come again.
+    pub asked: Option<Asked>,
 }
 
 /// A guest of ours needs more to boot at all.
@@ -45,7 +46,7 @@ const CPUS: u8 = 2;
 
 impl Order {
     /// Checks a request against the image's manifest. Reads a file.
-    pub fn new(request: CreateVm, images: &Images) -> Result<Self, Problem> {
+    pub fn new(request: CreateVm, asked: Option<Asked>, images: &Images) -> Result<Self, Problem> {
         let CreateVm { image, parameters, user, memory, cpus, expect } = request;
         if images.folder(&image).is_none() {
             let detail = format!("there is no image {image:?}; there are: {}", images.names().join(", "));
@@ -58,8 +59,11 @@ impl Order {
             Some(text) => text.parse().map_err(|error| Problem::value("/memory", format!("{error}")))?,
             None => MEMORY,
         };
-        if memory < LEAST_MEMORY {
-            return Err(Problem::value("/memory", format!("a VM needs at least {LEAST_MEMORY}")));
+        if memory < LEAST_MEMORY || !memory.0.is_multiple_of(1 << 20) {
+            return Err(Problem::value(
+                "/memory",
+                format!("a VM has at least {LEAST_MEMORY} of memory, and no fractions of an M"),
+            ));
         }
         let cpus = cpus.unwrap_or(CPUS);
         if !(1..=32).contains(&cpus) {
@@ -80,31 +84,9 @@ impl Order {
             expect,
             created: utc(seconds),
             probes: manifest.probes,
+            asked,
         })
     }
-
-    /// Writes the ticket, whole or not at all.
-    pub fn write(&self, folder: &Path) -> io::Result<()> {
-        let path = ticket(folder, &self.id);
-        let part = path.with_extension("part");
-        fs::write(&part, serde_json::to_vec(self)?)?;
-        fs::rename(part, path)
-    }
-
-    /// The ticket of a VM, if this server's folder has one.
-    pub fn read(folder: &Path, id: &str) -> Option<Self> {
-        serde_json::from_slice(&fs::read(ticket(folder, id)).ok()?).ok()
-    }
-
-    /// Deletes a ticket.
-    pub fn forget(folder: &Path, id: &str) {
-        // One that cannot be deleted is looked at again at the next start.
-        let _ = fs::remove_file(ticket(folder, id));
-    }
-}
-
-fn ticket(folder: &Path, id: &str) -> PathBuf {
-    folder.join("vms").join(format!("{id}.json"))
 }
 
 fn new_id() -> io::Result<String> {
@@ -126,8 +108,13 @@ pub fn check_user(field: &str, user: &str) -> Result<(), Problem> {
 fn check_parameters(manifest: &Manifest, set: &[(String, String)]) -> Result<(), Problem> {
     gate::arguments(&manifest.boot, set, "", &[]).map(|_| ()).map_err(|error| {
         use gate::ArgumentError::{Missing, Unknown, Value};
-        let (Unknown { name, .. } | Value { name, .. } | Missing { name, .. }) = &error;
         let text = error.to_string();
-        Problem::value(&format!("/parameters/{name}"), text.split("\nhelp:").next().unwrap_or_default())
+        let (problem, help) = text.split_once("\nhelp: ").unwrap_or((&text, ""));
+        // The other hints say what to type at a terminal.
+        let (name, detail) = match &error {
+            Unknown { name, .. } => (name, format!("{problem}; {help}")),
+            Value { name, .. } | Missing { name, .. } => (name, problem.to_owned()),
+        };
+        Problem::value(&format!("/parameters/{name}"), detail)
     })
 }

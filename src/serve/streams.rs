@@ -54,9 +54,9 @@ pub async fn console(
     Path(id): Path<String>,
     query: Result<Query<Follow>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Problem> {
-    let Query(Follow { follow }) = query.map_err(|error| {
-        let detail = format!("the only parameter is `follow=true`: {}", error.body_text());
-        Problem { field: Some("follow".to_owned()), ..Problem::new(StatusCode::BAD_REQUEST, "query", detail) }
+    let Query(Follow { follow }) = query.map_err(|_| {
+        let detail = "the query can be `follow=true` or `follow=false` and nothing else";
+        Problem::new(StatusCode::BAD_REQUEST, "query", detail)
     })?;
     shared.fleet.find(&id)?;
     let place = place(&shared)?;

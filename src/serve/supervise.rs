@@ -6,6 +6,7 @@
 use super::api::{Failure, State};
 use super::fleet::{Entry, Fleet};
 use super::order::Order;
+use super::ticket::Ticket;
 use crate::launch::Line;
 use rustix::process::Pid;
 use std::ffi::OsString;
@@ -22,16 +23,12 @@ const MOST: u64 = 16 << 20;
 /// How VMs are launched.
 #[derive(Debug, Clone)]
 pub struct Launcher {
-    /// The program: this one, but for measurements.
+    /// The program: `/proc/self/exe`, this very one, but for measurements.
     pub program: PathBuf,
-    /// Arguments of `goldsmith launch` that are the same for all VMs: `--network`, `--accel`.
+    /// Arguments of `goldsmith launch` that are the same for all VMs: network, disk, VMM.
     pub arguments: Vec<String>,
-}
-
-impl Default for Launcher {
-    fn default() -> Self {
-        Self { program: "/proc/self/exe".into(), arguments: Vec::new() }
-    }
+    /// What they come to: `QEMU microvm, emulation`.
+    pub machine: String,
 }
 
 impl Launcher {
@@ -40,8 +37,7 @@ impl Launcher {
         arguments.extend(self.arguments.iter().map(OsString::from));
         let mut add = |option: &str, value: &str| arguments.push(format!("{option}={value}").into());
         add("--name", &order.id);
-        // In KiB, which every size is written in without a fraction.
-        add("--memory", &format!("{}K", order.memory >> 10));
+        add("--memory", &order.memory.to_string());
         add("--cpus", &order.cpus.to_string());
         for (name, value) in &order.set {
             add("--set", &format!("{name}={value}"));
@@ -70,7 +66,7 @@ fn follow(fleet: &Fleet, entry: &Entry, turn: OwnedSemaphorePermit) -> io::Resul
     let order = &entry.order;
     let folder = fleet.images.folder(&order.image).ok_or_else(|| io::Error::other("its image is not offered"))?;
     let start = || {
-        order.write(&fleet.folder)?;
+        Ticket::new(order).write(&fleet.folder)?;
         let child = fleet.launcher.command(order, folder).spawn()?;
         let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         Ok((id.ok_or_else(|| io::Error::other("the process has no id"))?, child))
@@ -118,7 +114,7 @@ fn hear(fleet: &Fleet, entry: &Entry, line: Line, from: Instant) {
             entry.update(|vm| match name.as_str() {
                 "probe" => {}
                 name => {
-                    vm.stages.insert(name.to_owned(), ms);
+                    vm.stages.insert(name.to_owned(), (ms * 1e3).round() / 1e3);
                     match name {
                         "start" if vm.state == State::Starting => vm.state = State::Booting,
                         "address" => vm.address = summary.parse().ok(),
@@ -134,6 +130,9 @@ fn hear(fleet: &Fleet, entry: &Entry, line: Line, from: Instant) {
                     vm.state = State::Ready;
                 }
             });
+            // From now on it outlives this server. One whose ticket cannot be written is found again without its stages.
+            let ticket = Ticket { stages: entry.vm().stages, ..Ticket::new(&entry.order) };
+            let _ = ticket.write(&fleet.folder);
             fleet.metrics.ready(from.elapsed());
             fleet.events.tell("ready", &entry.vm());
         }

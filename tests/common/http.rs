@@ -71,10 +71,15 @@ impl Server {
         &mut self.process
     }
 
+    /// The address that it listens on.
+    pub fn address(&self) -> &str {
+        self.place.strip_prefix("http://").unwrap()
+    }
+
     fn connect(&self) -> Box<dyn Stream> {
         match self.place.strip_prefix("unix:") {
             Some(path) => Box::new(UnixStream::connect(path).unwrap()),
-            None => Box::new(TcpStream::connect(self.place.strip_prefix("http://").unwrap()).unwrap()),
+            None => Box::new(TcpStream::connect(self.address()).unwrap()),
         }
     }
 
@@ -103,7 +108,8 @@ impl Server {
         Reply { status, head: head.to_owned(), body: body.to_owned() }
     }
 
-    fn headers(&self) -> [String; 3] {
+    /// The headers of a request with the token and a JSON body.
+    pub fn headers(&self) -> [String; 3] {
         [
             "Host: localhost".to_owned(),
             format!("Authorization: Bearer {}", self.token),
