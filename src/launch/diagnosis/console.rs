@@ -83,8 +83,8 @@ pub fn failed(console: &str) -> Vec<Failed> {
             continue;
         }
         let Some(label) = ended(word.trim(), text) else { continue };
-        let after = lines.iter().skip(number + 1).take(3);
-        let Some(name) = name(label).or_else(|| after.filter_map(|line| status(line)).next()) else { continue };
+        let mut after = lines.iter().skip(number + 1).take(3);
+        let Some(name) = name(label).or_else(|| after.find_map(|line| status(line))) else { continue };
         if !failed.iter().any(|unit| unit.name == name) {
             let (dependent, label) = (word.trim() == "DEPEND", label.to_owned());
             failed.push(Failed { name, dependent, ports: Vec::new(), line: number, label });
