@@ -35,7 +35,7 @@ fn the_vmm_is_killed() {
         layer: "vmm",
         message: &["the VMM ended with signal 9"],
         help: "the host's kernel log",
-        console: &["[    0."],
+        console: &["[    "],
         bridge: &["the VM's tap, is a port of br0 (192.168.100.1/24)"],
         ..CASE
     }

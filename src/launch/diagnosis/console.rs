@@ -57,6 +57,15 @@ pub fn down(console: &str) -> Option<Line<'_>> {
     find(console, &DOWN)
 }
 
+/// Whether systemd says what it starts, and has not come to the end of it.
+pub fn is_booting(console: &str) -> bool {
+    let reached = |line: &str| {
+        let target = line.split_once("Reached target ").map_or("", |(_, target)| target);
+        ["network.target", "multi-user.target", "graphical.target"].iter().any(|one| target.starts_with(one))
+    };
+    find(console, &["[  OK  ] "]).is_some() && !console.lines().any(reached)
+}
+
 /// A unit that did not start, by what systemd printed while it booted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failed {

@@ -1,7 +1,7 @@
 //! The decision about a guest that has an address: does it answer ARP, is the port open, what does the service say?
 
 use super::verdict::{ALOUD, STAYS_DOWN, Verdict, cut};
-use super::{Layer, Symptoms, Unpassed};
+use super::{Layer, Symptoms, Unpassed, console};
 use crate::launch::host::{Mac, Said, Way};
 use crate::launch::probe::Failure;
 
@@ -82,7 +82,8 @@ fn reach<'a>(symptoms: &Symptoms, failure: &Failure) -> Verdict<'a> {
             new(message, "a firewall on the bridge drops ARP: `nft list ruleset`, `ebtables -L`")
         }
         asked => {
-            let rule = symptoms.predicted(&STAYS_DOWN).or((symptoms.frames == 0).then_some("NET-D008"));
+            let silent = symptoms.frames == 0 && !console::is_booting(symptoms.console);
+            let rule = symptoms.predicted(&STAYS_DOWN).or(silent.then_some("NET-D008"));
             let message = format!("the guest {what}does not answer ARP{place} (asked {asked} times)");
             let help =
                 "the guest has dropped the address, or ignores ARP: `goldsmith inspect net IMAGE` says who sets it";

@@ -66,6 +66,9 @@ fn a_guest_without_a_lease() {
     let none = Sight::default;
     verdict(&[], none(), &[], (Discover, Some("NET-D008"), "has not asked"));
     verdict(&[], none(), &["NET-N002", "NET-K026"], (Discover, Some("NET-K026"), "has not asked"));
+    let console = "[  OK  ] Reached target sysinit.target - System Initialization.";
+    let booting = Symptoms { console, dhcp: true, ..Symptoms::default() };
+    assert_verdict(booting, Discover, None, "still booting");
     // Another guest's question is no question of this one.
     let other = Said::Dhcp { client: OTHER, message: Dhcp::Discover };
     verdict(&[other], none(), &[], (Discover, Some("NET-D008"), "has not asked"));

@@ -129,9 +129,13 @@ fn lease<'a>(symptoms: &Symptoms) -> Verdict<'a> {
         };
         return Verdict::new(Layer::Offer, message, help).rule(rule);
     }
+    let (rule, message) = (symptoms.predicted(&STAYS_DOWN), "the guest has not asked for a lease");
+    if rule.is_none() && console::is_booting(symptoms.console) {
+        let help = "give it more time (`--timeout 5m`), or see on the console what it waits for";
+        return Verdict::new(Layer::Discover, format!("{message}, and is still booting"), help);
+    }
     let help = "`goldsmith inspect net IMAGE` says who would configure the NIC";
-    let rule = symptoms.predicted(&STAYS_DOWN).or(Some("NET-D008"));
-    Verdict::new(Layer::Discover, "the guest has not asked for a lease", help).rule(rule)
+    Verdict::new(Layer::Discover, message, help).rule(rule.or(Some("NET-D008")))
 }
 
 /// The verdict where the VM's tap is no port of the bridge any more.
