@@ -212,3 +212,9 @@ fn every_layer_is_described() {
     assert_eq!(layers.len(), 10, "{schema:#}");
     assert!(layers.iter().all(|layer| page.contains(&format!("\n| `{layer}` | "))), "{layers:?}");
 }
+
+#[test]
+fn every_rule_that_is_looked_for_exists() {
+    let known: Vec<_> = crate::gate::rules().into_iter().map(|rule| rule.id).collect();
+    assert!(verdict::STAYS_DOWN.iter().all(|rule| known.contains(rule)), "{:?}", verdict::STAYS_DOWN);
+}
