@@ -97,7 +97,7 @@ fn port<'a>(symptoms: &Symptoms, probe: &Unpassed, failure: &Failure) -> Verdict
     let (name, place, port) = (&probe.name, symptoms.place(), probe.port);
     let seen = |said: fn(Mac, u16) -> Said| symptoms.guest.is_some_and(|mac| symptoms.has(&said(mac, port)));
     let refused = seen(|mac, port| Said::Refused { mac, port });
-    let there = if symptoms.claimed() { "the guest answers ARP, and " } else { "" };
+    let there = if symptoms.answered() { "the guest answers ARP, and " } else { "" };
     let (message, help) = match failure {
         Failure::Closed(_) if refused => {
             let help = format!(

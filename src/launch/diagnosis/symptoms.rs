@@ -66,6 +66,12 @@ impl Symptoms<'_> {
         self.any(|said| said.claim().is_some_and(|(mac, held)| Some(mac) == self.guest && Some(held) == self.address))
     }
 
+    /// Whether it has said so to somebody who asked, this host for one.
+    pub(super) fn answered(&self) -> bool {
+        let (Some(mac), Some(address)) = (self.guest, self.address) else { return false };
+        self.has(&Said::Arp { mac, address }) || self.sight.neighbour == Some(mac)
+    }
+
     /// Who else has said so.
     pub(super) fn other(&self) -> Option<Mac> {
         let claims = self.said.iter().filter_map(|told| told.said.claim());
