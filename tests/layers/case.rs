@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a guest that will never be ready is given, in seconds, unless this machine has turned out to be too slow for that.
-static PATIENCE: AtomicU64 = AtomicU64::new(15);
+static PATIENCE: AtomicU64 = AtomicU64::new(16);
 /// For guests whose fault takes its time to show: the kernel believes in a neighbour for some seconds, and a connection that
 /// nobody answers is given up after ten.
 pub const LONG: u64 = 30;
@@ -61,14 +61,14 @@ pub const CASE: Case = Case {
 };
 
 impl Case {
-    /// Launches until the report says what it must. The guest is given twice the time each time, because one that has not come
+    /// Launches until the report says what it must. The guest is given half as long again each time, because one that has not come
     /// far enough is rightly told to be somewhere else.
     #[track_caller]
     pub fn holds(&self) {
         let mut patience = PATIENCE.load(Ordering::Relaxed).max(self.patience);
         while let Err(differs) = self.compare(&self.launch(patience)) {
-            assert!(patience < DEADLINE.as_secs() / 2, "{differs}");
-            patience *= 2;
+            assert!(patience < DEADLINE.as_secs() / 2, "after {patience} s: {differs}");
+            patience += patience / 2;
         }
         if self.patience == 0 {
             PATIENCE.fetch_max(patience, Ordering::Relaxed);
