@@ -83,10 +83,13 @@ fn what_was_written_on_a_kept_overlay_is_there_again() {
         ssh.arg(&key).arg("--").args(command);
         ssh.output().unwrap()
     };
-    succeed(state.launch("--name box --keep --disk overlay --detach").arg(&folder));
+    succeed(state.launch("--name box --keep --disk overlay --disk-size 20G --detach").arg(&folder));
     succeed(&mut state.verb("wait box"));
     let output = run(&["echo kept >/root/note && sync && uname -n"]);
     assert!(output.status.success(), "{}", text(&output));
+    wait_for_console(&state, "box", "resized filesystem to 5242880");
+    let output = run(&["df --output=size -BG / | tail -n 1"]);
+    assert!(text(&output).contains("20G"), "{}", text(&output));
     assert_eq!(run(&["exit 7"]).status.code(), Some(7));
     fails(&mut state.verb("rm box"), "box is running");
     succeed(&mut state.verb("stop box"));
@@ -98,6 +101,7 @@ fn what_was_written_on_a_kept_overlay_is_there_again() {
     let output = run(&["cat /root/note"]);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "kept\n", "{}", text(&output));
     succeed(&mut state.verb("stop box"));
+    fails(&mut state.launch("--name box --disk-size 19G"), "the disk has 20G already");
     succeed(&mut state.verb("rm box"));
     assert!(state.is_empty());
     succeed(goldsmith().arg("verify").arg(&folder));
@@ -105,10 +109,11 @@ fn what_was_written_on_a_kept_overlay_is_there_again() {
 
 #[test]
 fn a_kept_disk_survives_kill_and_boots_only_on_its_own_image() {
-    need("dumpe2fs", "apt-get install e2fsprogs");
+    need("e2fsck", "apt-get install e2fsprogs");
     let (state, folder) = (State::new(), image("minimal"));
     succeed(state.launch("--name big --keep --disk-size 3G --detach").arg(&folder));
     let vm = state.vm();
+    wait_for_console(&state, "big", "resized filesystem to 786432");
     succeed(Command::new("kill").args(["-KILL", &vm["supervisor"].to_string()]));
     let started = Instant::now();
     while state.vm()["state"] != "stopped" {
@@ -116,8 +121,6 @@ fn a_kept_disk_survives_kill_and_boots_only_on_its_own_image() {
         std::thread::sleep(Duration::from_millis(50));
     }
     let home = state.0.path().join("vms/big");
-    let output = succeed(Command::new("dumpe2fs").arg("-h").arg(home.join("disk.ext4")));
-    assert!(text(&output).contains("Block count:              786432"), "{}", text(&output));
     fails(&mut state.launch("--name big --disk-size 1G"), "disks do not shrink");
 
     // The image is another one now.
@@ -129,8 +132,56 @@ fn a_kept_disk_survives_kill_and_boots_only_on_its_own_image() {
     fs::write(home.join("vm.json"), record).unwrap();
 
     succeed(&mut state.launch("--name big --stop-after-ready"));
+    let disk = home.join("disk.ext4");
+    assert!(text(&succeed(Command::new("e2fsck").arg("-fn").arg(&disk))).contains("/786432 blocks"));
     succeed(&mut state.verb("rm big"));
     assert!(state.is_empty());
     fails(&mut state.launch("--name big"), "there is no VM called big");
     succeed(goldsmith().arg("verify").arg(&folder));
+}
+
+#[test]
+fn a_larger_disk_is_refused_where_the_guest_would_not_use_it() {
+    let recipe = "schema: goldsmith/v1\nname: fixed\ninclude: [minimal.yaml]\nunits:\n  mask: [growfs.service]\n";
+    fs::write(recipes().join("recipes/fixed.yaml"), recipe).unwrap();
+    let state = State::new();
+    fails(state.launch("--disk-size 20G").arg(image("fixed")), "`growfs.service` enabled");
+    assert!(state.is_empty());
+}
+
+#[test]
+fn what_was_hashed_before_is_hashed_again_once_it_was_written_to() {
+    let (state, copy) = (State::new(), tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap());
+    succeed(Command::new("cp").args(["-r", "--sparse=always"]).arg(image("minimal").join(".")).arg(copy.path()));
+    let dry_run = || state.launch("--dry-run").arg(copy.path()).output().unwrap();
+    let remembered = || walkdir::WalkDir::new(state.0.path().join("verified")).into_iter().flatten().skip(2).count();
+    assert!(dry_run().status.success());
+    assert_eq!(remembered(), 0, "files that have just been written");
+    let started = Instant::now();
+    while remembered() < 4 {
+        assert!(started.elapsed() < Duration::from_secs(60), "{}", text(&dry_run()));
+        assert!(dry_run().status.success());
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    // One byte in the middle, with all times that a program may set as they were.
+    let path = copy.path().join("rootfs.ext4");
+    let times = fs::metadata(&path).unwrap();
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[1], times.len() / 2 + 5).unwrap();
+    file.set_times(fs::FileTimes::new().set_modified(times.modified().unwrap())).unwrap();
+    drop(file);
+    let output = dry_run();
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output));
+    assert!(text(&output).contains("IMG-001"), "{}", text(&output));
+    assert_eq!(remembered(), 4);
+}
+
+fn wait_for_console(state: &State, name: &str, words: &str) {
+    let path = state.0.path().join("vms").join(name).join("console.log");
+    let said = || fs::read_to_string(&path).unwrap_or_default();
+    let started = Instant::now();
+    while !said().contains(words) {
+        assert!(started.elapsed() < Duration::from_secs(60), "no `{words}`:\n{}", said());
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }

@@ -17,10 +17,11 @@ pub struct MachineArgs {
     /// The subnet of a managed network, as in 10.77.0.1/24 [default: the one the image needs, else one that is free]
     #[arg(long, value_name = "SUBNET", requires = "network")]
     subnet: Option<Subnet>,
-    /// What a VM's disk is [default: copy, which shares blocks with the image where the filesystem can]
+    /// What a VM's disk is [default: copy where it can share the image's blocks, under Firecracker and with `--keep`; else
+    /// overlay]
     #[arg(long, value_enum, value_name = "KIND")]
     disk: Option<Disk>,
-    /// Grow the disk and its filesystem before the guest starts, as in 20G
+    /// Make the disk larger than the image, as in 20G; the guest grows its filesystem while it boots
     #[arg(long, value_name = "SIZE")]
     disk_size: Option<ByteSize>,
     /// What runs the VM [default: firecracker where it can, else qemu]
@@ -35,7 +36,7 @@ pub struct MachineArgs {
     /// Bytes a second that the NIC receives at most, and sends at most; Firecracker only
     #[arg(long, value_name = "SIZE", value_parser = rate)]
     limit_net: Option<ByteSize>,
-    /// Run Firecracker in its jailer: a user, a root folder and processes of its own (needs root)
+    /// Run Firecracker in its jailer: a user, a root folder, processes and a network namespace of its own (needs root)
     #[arg(long)]
     jail: bool,
     /// A setting of the jail's control group, as in memory.max=2G (may be repeated)
@@ -96,10 +97,10 @@ impl MachineArgs {
     pub fn options(&self, folder: &Path) -> Result<Options, Error> {
         Ok(Options {
             network: self.network()?,
-            disk: match self.disk {
-                None | Some(Disk::Copy) => DiskKind::Copy,
-                Some(Disk::Overlay) => DiskKind::Overlay,
-            },
+            disk: self.disk.map(|disk| match disk {
+                Disk::Copy => DiskKind::Copy,
+                Disk::Overlay => DiskKind::Overlay,
+            }),
             disk_size: self.disk_size,
             model: self.model()?,
             accelerator: self.accel.map(|accel| match accel {

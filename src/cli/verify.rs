@@ -181,6 +181,7 @@ impl Subject {
             host: self.host.clone(),
             expect: self.expect,
             allow: self.allow.iter().cloned().collect(),
+            memory: None,
         };
         let verdict = gate::check(&self.image, &manifest, &request)?;
         Ok(Outcome { findings: verdict.findings, network: verdict.network })

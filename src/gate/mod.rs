@@ -4,15 +4,16 @@
 //! `verify` and `launch` call the same function. Uses `manifest`, `image`, `network`, `boot`, `findings`.
 
 mod arguments;
+mod memory;
 
 pub use arguments::{ArgumentError, arguments};
+pub use memory::Memory;
 
 use crate::boot::KernelArgs;
 use crate::findings::{Evidence, Finding, Origin, RuleDoc, Severity};
 use crate::image::{self, View, verity};
 use crate::manifest::{self, Manifest};
 use crate::network::{self, Contract, Evaluation, HostFacts, Initrd, Inputs, VmmFacts};
-use crate::values::Sha256;
 use rustix::fs::{Mode, OFlags};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -62,6 +63,8 @@ pub struct Request {
     pub expect: Option<IpAddr>,
     /// Rules let through, each with its reason; digests are never let through.
     pub allow: BTreeMap<String, String>,
+    /// Where digests are remembered; None: every file is hashed.
+    pub memory: Option<Memory>,
 }
 
 /// What the gate found, and the files it found it in.
@@ -167,7 +170,7 @@ pub fn check(folder: &Path, manifest: &Manifest, request: &Request) -> Result<Ve
     let recorded = [&root, &manifest.kernel.vmlinuz, &manifest.kernel.vmlinux, &manifest.initrd];
     let files = Files::open(folder, recorded)?;
     for (file, recorded) in files.list().into_iter().zip(recorded) {
-        findings.extend(differs(&folder.join(&recorded.file), file, recorded)?);
+        findings.extend(differs(&folder.join(&recorded.file), file, recorded, request.memory.as_ref())?);
     }
     let path = folder.join(&image.file);
     let clone = files.image.try_clone().map_err(|cause| Error::Read { path: path.clone(), cause })?;
@@ -197,13 +200,28 @@ fn waive(findings: &mut [Finding], waivers: &BTreeMap<&String, &String>) {
 }
 
 /// Compares an open file with what the manifest records.
-fn differs(path: &Path, file: &File, recorded: &manifest::File) -> Result<Option<Finding>, Error> {
+fn differs(
+    path: &Path,
+    file: &File,
+    recorded: &manifest::File,
+    memory: Option<&Memory>,
+) -> Result<Option<Finding>, Error> {
     let fail = |cause| Error::Read { path: path.to_owned(), cause };
-    let size = file.metadata().map_err(fail)?.len();
+    let metadata = file.metadata().map_err(fail)?;
+    let size = metadata.len();
     if size != recorded.size {
         return Ok(Some(changed(path, &format!("{} bytes", recorded.size), &format!("{size} bytes"))));
     }
-    let digest: Sha256 = verity::digest(file).map_err(fail)?;
+    let digest = match memory.and_then(|memory| memory.recall(&metadata)) {
+        Some(digest) => digest,
+        None => {
+            let digest = verity::digest(file).map_err(fail)?;
+            if let Some(memory) = memory {
+                memory.remember(file, &metadata, digest);
+            }
+            digest
+        }
+    };
     let differs = digest != recorded.digest;
     Ok(differs.then(|| changed(path, &format!("sha256 {}", recorded.digest), &format!("sha256 {digest}"))))
 }

@@ -15,7 +15,7 @@ pub fn machine(options: &Options, observer: &dyn Observer) -> Result<(Model, Acc
 pub fn choose(
     options: &Options,
     network: &Choice,
-    disk: DiskKind,
+    disk: Option<DiskKind>,
     runs: bool,
     observer: &dyn Observer,
 ) -> Result<(Model, Accelerator), Error> {
@@ -44,21 +44,22 @@ pub fn choose(
 }
 
 /// Whether Firecracker is taken where nobody has said what to take: for what only it can do, or because it can be had.
-fn prefers_firecracker(options: &Options, network: &Choice, disk: DiskKind) -> bool {
+fn prefers_firecracker(options: &Options, network: &Choice, disk: Option<DiskKind>) -> bool {
     let only = options.jail.is_some() || options.limits.net.is_some();
-    let wanted =
-        *network != Choice::User && disk == DiskKind::Copy && options.accelerator != Some(Accelerator::Emulation);
+    let wanted = *network != Choice::User
+        && disk != Some(DiskKind::Overlay)
+        && options.accelerator != Some(Accelerator::Emulation);
     // KVM is tried by QEMU, which says more than a device file; without QEMU there is no other choice anyhow.
     only || wanted && Program::find().is_ok() && (program::find(qemu::PROGRAM).is_none() || qemu::kvm().is_ok())
 }
 
-fn fits(model: Model, options: &Options, network: &Choice, disk: DiskKind) -> Result<(), Error> {
+fn fits(model: Model, options: &Options, network: &Choice, disk: Option<DiskKind>) -> Result<(), Error> {
     let firecracker = model == Model::Firecracker;
     let problem = if firecracker && *network == Choice::User {
         "Firecracker has no user networking\nhelp: use `--network managed` or `--network bridge=NAME`, or `--vmm qemu`"
     } else if firecracker && options.accelerator == Some(Accelerator::Emulation) {
         "Firecracker does not emulate processors\nhelp: leave `--accel` out, or use `--vmm qemu`"
-    } else if firecracker && disk == DiskKind::Overlay {
+    } else if firecracker && disk == Some(DiskKind::Overlay) {
         "Firecracker does not read qcow2\nhelp: `--disk copy`, or `--vmm qemu`"
     } else if firecracker && !options.memory.0.is_multiple_of(1 << 20) {
         "Firecracker counts memory in MiB\nhelp: `--memory 512M`"

@@ -34,7 +34,7 @@ pub use vmm::{Accelerator, Jail, Limits, Model, firecracker, program, qemu};
 
 use crate::boot::KernelArgs;
 use crate::findings::Severity;
-use crate::gate::{self, Request, Verdict};
+use crate::gate::{self, Memory, Request, Verdict};
 use crate::manifest::Manifest;
 use crate::network::{NetworkMode, VmmFacts};
 use crate::progress::{Event, Observer, timed};
@@ -47,6 +47,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use vmm::{Checked, Machine, Vmm, file};
+
+/// Beside the folder of all VMs: which files the gate has hashed.
+const VERIFIED: &str = "verified";
 
 /// A running VM. Dropped, it is ended and everything that was made for it is gone, but for a disk that is to be kept.
 #[derive(Debug)]
@@ -101,7 +104,7 @@ impl<'o> Cleared<'o> {
         }
         let network = options.network.clone().or_else(|| before?.network.parse().ok()).unwrap_or_default();
         let mac = options.mac.or_else(|| before?.mac.parse().ok()).unwrap_or_else(|| mac_of(home.path()));
-        let disk = disk::there(home.path()).unwrap_or(options.disk);
+        let disk = disk::there(home.path()).or(options.disk);
         let (model, accelerator) = choice::choose(options, &network, disk, runs, observer)?;
         let arguments = |adds: &[String]| gate::arguments(&manifest.boot, &options.set, &options.append, adds);
         let mut adds = model.arguments(accelerator, &arguments(&[]).map_err(gate::Error::from)?);
@@ -125,6 +128,7 @@ impl<'o> Cleared<'o> {
             host: Some(attachment.facts().clone()),
             expect: options.expect,
             allow: options.allow.clone(),
+            memory: Memory::open(&vms.with_file_name(VERIFIED)),
         };
         let verdict = timed::<_, Error>("gate", observer, || {
             let verdict = gate::check(&options.folder, &manifest, &request)?;
@@ -138,19 +142,23 @@ impl<'o> Cleared<'o> {
             observer.event(Event::Warning(format!("{}: {}{waived}", finding.rule, finding.message)));
         }
         let args = request.args;
+        let keep = options.keep || home.before().is_some();
+        let overlays = model != Model::Firecracker && !keep;
+        let disk = disk.unwrap_or_else(|| disk::suited(&verdict.files.image, home.path(), overlays));
         Ok(Self { options, manifest, model, accelerator, home, network, disk, mac, attachment, given, args, verdict })
     }
 
     /// Makes the disk and starts the VMM.
     fn start(mut self, observer: &dyn Observer) -> Result<Vm, Error> {
         let Self { options, home, verdict, disk, .. } = &mut self;
+        if options.disk_size.is_some() {
+            disk::must_grow(&verdict.files.image, &options.folder)?;
+        }
         disk::make(&verdict.files.image, home.path(), *disk, options.disk_size, observer)?;
         if options.keep {
             home.keep();
         }
         let io = |what| move |cause| Error::Io { what, cause };
-        let watch = self.attachment.watch(&self.home.path().join(file::CAPTURE), self.mac);
-        let watch = watch.map_err(io("follow the NIC's traffic"))?;
         let mut record = self.record();
         self.home.write(&record)?;
         let mut cgroup = None;
@@ -158,6 +166,8 @@ impl<'o> Cleared<'o> {
             self.hand_over(&mut record)?;
             cgroup = record.cgroup.clone().map(firecracker::jail::Group);
         }
+        let watch = self.attachment.watch(&self.home.path().join(file::CAPTURE), self.mac);
+        let watch = watch.map_err(io("follow the NIC's traffic"))?;
         let started = Instant::now();
         let vmm = timed::<_, Error>("start", observer, || {
             let vmm = self.with_machine(Vmm::start)?;
@@ -175,11 +185,13 @@ impl<'o> Cleared<'o> {
     fn hand_over(&mut self, record: &mut Record) -> Result<(), Error> {
         let io = |what| move |cause| Error::Io { what, cause };
         let jail = self.options.jail.as_ref();
-        let Some(tap) = self.attachment.tap_mut() else { return Ok(()) };
-        record.tap = Some(tap.trace().map_err(io("read the tap's number"))?);
+        // In a jail it goes with the jail.
+        let trace = self.attachment.tap().filter(|_| jail.is_none()).map(host::Tap::trace).transpose();
+        record.tap = trace.map_err(io("read the tap's number"))?;
         record.cgroup = jail.and_then(|jail| firecracker::jail::cgroup(jail, self.home.name()));
         self.home.write(record)?;
-        tap.hand_over(firecracker::owner(jail, self.home.path())).map_err(io("hand the tap over"))
+        let owner = firecracker::owner(jail, self.home.path());
+        self.attachment.hand_over(owner, jail.is_some()).map_err(io("hand the tap over"))
     }
 
     /// Calls a function with the machine that this is.

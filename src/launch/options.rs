@@ -28,9 +28,9 @@ pub struct Options {
     pub expect: Option<IpAddr>,
     /// Rules to let through, each with its reason.
     pub allow: BTreeMap<String, String>,
-    /// What the VM's disk is, unless it has one.
-    pub disk: DiskKind,
-    /// What the disk and its filesystem are grown to.
+    /// What the VM's disk is, unless it has one; None: what suits it.
+    pub disk: Option<DiskKind>,
+    /// How large the disk is made; the guest grows its filesystem.
     pub disk_size: Option<ByteSize>,
     /// Keep the disk when the VM stops.
     pub keep: bool,
@@ -61,7 +61,7 @@ impl Options {
             mac: None,
             expect: None,
             allow: BTreeMap::new(),
-            disk: DiskKind::Copy,
+            disk: None,
             disk_size: None,
             keep: false,
             memory: ByteSize(1 << 30),

@@ -273,6 +273,16 @@ fn a_jailed_machine_has_a_user_of_its_own_and_ends_with_its_launch() {
     for name in ["disk.ext4", "vmlinux", "initrd.img", "vmm.log"] {
         assert_eq!(fs::metadata(root.join(name)).unwrap().uid(), user, "{name}");
     }
+    // It sees its tap and the way out, nothing of the host's.
+    let machine = succeed(stage.lab.command("pgrep").args(["-x", "qemu-system-x86"]));
+    let inside =
+        ["--target", String::from_utf8_lossy(&machine.stdout).trim(), "--net", "ip", "-o", "link"].map(str::to_owned);
+    let links = succeed(stage.lab.command("nsenter").args(inside)).stdout;
+    let links = String::from_utf8_lossy(&links);
+    let mut names: Vec<_> = links.lines().filter_map(|line| line.split(": ").nth(1)?.split('@').next()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["gs0", "inner", "lo", "uplink"], "{links}");
+    assert_eq!(stage.lab.interfaces(), ["br0", "gs0", "lo"]);
     assert_eq!(Stage::asked(&root).len(), 9);
     assert_eq!(fs::read_to_string(root.join("groups")).unwrap(), " 2 goldsmith memory.max=2G\n");
     succeed(stage.goldsmith().args(["stop", "vm_1", "--timeout", "2m"]));
@@ -288,10 +298,12 @@ fn a_jailed_machine_has_a_user_of_its_own_and_ends_with_its_launch() {
     succeed(stage.lab.command("pkill").args(["-KILL", "-x", "goldsmith"]));
     launch.wait().unwrap();
     let started = Instant::now();
-    while started.elapsed() < Duration::from_secs(30) && !stage.lab.processes().is_empty() {
+    let clean = || stage.lab.processes().is_empty() && stage.lab.interfaces() == ["br0", "lo"];
+    while started.elapsed() < Duration::from_secs(30) && !clean() {
         std::thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(stage.lab.processes(), [""; 0]);
+    assert_eq!(stage.lab.interfaces(), ["br0", "lo"]);
 }
 
 /// Where Firecracker is installed and KVM works it boots; else what is missing is said, and what to type.

@@ -46,6 +46,7 @@ while [ "$1" != -- ]; do
     --uid) uid=$2 ;;
     --gid) gid=$2 ;;
     --chroot-base-dir) base=$2 ;;
+    --netns) netns=$2 ;;
     --cgroup-version | --parent-cgroup | --cgroup) groups="${groups:-} $2" ;;
     *) echo "jailer: $1 is not known" >&2; exit 1 ;;
     esac
@@ -60,7 +61,7 @@ mknod "$root/dev/net/tun" c 10 200
 chown "$uid:$gid" "$root" "$root/dev/net/tun"
 cd "$root"
 export uid gid root
-exec unshare --mount sh -ec 'mount --bind "$root/dev/net/tun" /dev/net/tun
+exec nsenter --net="$netns" unshare --mount sh -ec 'mount --bind "$root/dev/net/tun" /dev/net/tun
     exec setpriv --reuid "$uid" --regid "$gid" --clear-groups "$@"' sh "./$(basename "$exec")" --id "$id" "$@"
 "#;
 

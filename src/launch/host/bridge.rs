@@ -1,6 +1,7 @@
 //! A bridge, an existing one or that of a managed network: a tap on it for the VM, and what can be learned about it
 //! before the VM starts.
 
+use super::cell::Cell;
 use super::frame::{self, Dhcp, Said};
 use super::link;
 use super::managed::{Member, Name, Registry};
@@ -30,7 +31,9 @@ pub struct Bridge {
     pub(super) fixed: Option<Ipv4Addr>,
     // Dropped in this order: a network without taps goes.
     pub(super) tap: Tap,
-    _network: Option<Member>,
+    pub(super) cell: Option<Cell>,
+    network: Option<Member>,
+    name: String,
 }
 
 impl Bridge {
@@ -68,7 +71,7 @@ impl Bridge {
                 IpAddr::V6(_) => None,
             },
         };
-        Ok(Self { facts, fixed, tap, _network: None })
+        Ok(Self { facts, fixed, tap, cell: None, network: None, name: name.to_owned() })
     }
 
     /// Makes a tap on a managed network, which is made if need be. `expect`: the address that the guest is to have.
@@ -94,7 +97,14 @@ impl Bridge {
         port.facts.name = format!("network {name} (bridge {})", name.bridge());
         port.facts.dhcp = DhcpServer::Present { ranges: vec![subnet.pool()], reservations };
         port.facts.ignores_client_id = Some(true);
-        Ok(Self { _network: Some(member), ..port })
+        Ok(Self { network: Some(member), ..port })
+    }
+
+    /// Moves the tap into a network namespace of its own.
+    pub(super) fn confine(&mut self) -> io::Result<()> {
+        self.cell = Some(Cell::around(self.tap.name(), &self.name, self.network.is_some())?);
+        self.tap.moved();
+        Ok(())
     }
 }
 

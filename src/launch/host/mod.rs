@@ -1,6 +1,7 @@
 //! The host side of a VM's NIC: how it is attached, what the gate must know about it, how the guest is reached.
 
 mod bridge;
+mod cell;
 pub mod frame;
 mod link;
 pub mod managed;
@@ -221,11 +222,21 @@ impl Attachment {
         }
     }
 
-    /// The same, to hand it over.
-    pub fn tap_mut(&mut self) -> Option<&mut Tap> {
+    /// Lets a process of user `owner` have the tap, by its name; if it is `confined`, in a network namespace in which there
+    /// is nothing else ([`Self::cell`]).
+    pub fn hand_over(&mut self, owner: u32, confined: bool) -> io::Result<()> {
+        let Self::Bridge(bridge) = self else { return Ok(()) };
+        if confined {
+            bridge.confine()?;
+        }
+        bridge.tap.hand_over(owner)
+    }
+
+    /// The path of the network namespace that the tap was moved to, for as long as this process runs.
+    pub fn cell(&self) -> Option<String> {
         match self {
+            Self::Bridge(bridge) => bridge.cell.as_ref().map(cell::Cell::path),
             Self::User(_) => None,
-            Self::Bridge(bridge) => Some(&mut bridge.tap),
         }
     }
 

@@ -8,9 +8,11 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{
-    InfoBridgePort, InfoKind, InfoPortData, InfoPortKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo,
+    LinkMessage,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use rustix::fd::{AsRawFd as _, BorrowedFd};
 use rustix::net::{
     AddressFamily as SocketFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with,
 };
@@ -54,6 +56,28 @@ pub fn isolate(port: &str) -> io::Result<()> {
         LinkInfo::PortKind(InfoPortKind::Bridge),
         LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::Isolated(true)])),
     ])];
+    tell(RouteNetlinkMessage::NewLink(link), 0)
+}
+
+/// Makes two interfaces that are each other's other end: one here, and `peer` in another network namespace.
+pub fn add_pair(name: &str, peer: &str, namespace: BorrowedFd) -> io::Result<()> {
+    let (mut link, mut other) = (LinkMessage::default(), LinkMessage::default());
+    other.attributes = vec![LinkAttribute::IfName(peer.to_owned()), LinkAttribute::NetNsFd(namespace.as_raw_fd())];
+    link.attributes = vec![
+        LinkAttribute::IfName(name.to_owned()),
+        LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::Veth),
+            LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(other))),
+        ]),
+    ];
+    tell(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// Moves an interface into another network namespace. It leaves its bridge, and is down there.
+pub fn send_away(name: &str, namespace: BorrowedFd) -> io::Result<()> {
+    let mut link = LinkMessage::default();
+    link.header.index = index(name)?;
+    link.attributes = vec![LinkAttribute::NetNsFd(namespace.as_raw_fd())];
     tell(RouteNetlinkMessage::NewLink(link), 0)
 }
 

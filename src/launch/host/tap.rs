@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Tap {
     fd: Option<OwnedFd>,
     name: String,
+    /// It is in another network namespace, with which it will go.
+    away: bool,
 }
 
 /// What must be known of a tap to remove it when its owner has died. The number keeps a later interface of the same name
@@ -37,7 +39,7 @@ impl Tap {
     /// Makes a tap named `gsN`, the first N that is free in this network namespace.
     pub fn create() -> io::Result<Self> {
         let (fd, name) = open("gs%d")?;
-        Ok(Self { fd: Some(fd), name })
+        Ok(Self { fd: Some(fd), name, away: false })
     }
 
     /// Its name.
@@ -65,6 +67,11 @@ impl Tap {
         Ok(())
     }
 
+    /// Says that it has been moved into another network namespace, where the interface of its name is not it.
+    pub(super) fn moved(&mut self) {
+        self.away = true;
+    }
+
     /// Puts a frame on the wire as if the guest had sent it.
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
         let mut bytes = vec![0; VNET_HEADER];
@@ -86,7 +93,7 @@ impl Tap {
 
 impl Drop for Tap {
     fn drop(&mut self) {
-        if self.fd.is_none() {
+        if self.fd.is_none() && !self.away {
             // What cannot be removed now is removed by the next launch.
             let _ = remove(&self.name);
         }

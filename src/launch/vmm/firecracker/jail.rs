@@ -86,6 +86,9 @@ pub fn command<'a>(machine: &Machine<'a>, jail: &Jail, program: &Program) -> Res
     let mut add = |words: &[&str]| arguments.extend(words.iter().map(|word| (*word).to_owned()));
     add(&[&jailer.to_string_lossy(), "--id", &id(machine.name), "--exec-file", &program.path.to_string_lossy()]);
     add(&["--uid", &user, "--gid", &user, "--chroot-base-dir", &base(machine).to_string_lossy()]);
+    if let Some(namespace) = machine.attachment.cell() {
+        add(&["--netns", &namespace]);
+    }
     if !jail.cgroups.is_empty() {
         add(&["--cgroup-version", "2", "--parent-cgroup", PARENT]);
     }
