@@ -85,7 +85,9 @@ fn guest(tap: &str, mac: &str) -> Result<()> {
     let mut sockets = SocketSet::new(Vec::new());
     let mut lease = dhcpv4::Socket::new();
     // A bridge passes nothing on until it has seen the carrier, for up to a second: the first question may be lost.
-    lease.set_retry_config(dhcpv4::RetryConfig { discover_timeout: Duration::from_secs(1), ..Default::default() });
+    let mut retries = dhcpv4::RetryConfig::default();
+    retries.discover_timeout = Duration::from_secs(1);
+    lease.set_retry_config(retries);
     let lease = sockets.add(lease);
     let buffer = || tcp::SocketBuffer::new(vec![0; 4096]);
     let agents: Vec<_> = (0..CONNECTIONS).map(|_| sockets.add(tcp::Socket::new(buffer(), buffer()))).collect();
