@@ -164,20 +164,6 @@ fn ctrl_c_and_kill_leave_nothing_behind() {
 }
 
 #[test]
-fn a_vm_that_is_not_ready_says_which_layer_failed() {
-    let (lab, folder) = (Lab::new(Dhcp::Served), image("minimal"));
-    let fails = |append: &str, layer: &str| {
-        let output = launch(&lab, &folder).args(["--format", "json", "--append", append]).output().unwrap();
-        assert_eq!(output.status.code(), Some(1), "{}", text(&output));
-        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        assert_eq!(report["diagnosis"]["layer"], layer, "{}", text(&output));
-    };
-    fails("root=/dev/vdz rootdelay=1", "root");
-    fails("init=/bin/false", "kernel");
-    assert_nothing_left(&lab, &folder);
-}
-
-#[test]
 fn user_networking_needs_no_privileges_and_no_bridge() {
     let state = tempfile::tempdir().unwrap();
     for name in ["minimal", "static"] {

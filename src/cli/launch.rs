@@ -3,6 +3,7 @@
 use super::build::assignment;
 use super::lines::{self, Lines};
 use super::machine::MachineArgs;
+use super::stop::time;
 use super::terminal::{self, Terminal};
 use super::verify::allow;
 use crate::findings::render;
@@ -20,6 +21,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// Boot a VM from an image, once the gate has found that it will be reachable
 ///
@@ -74,6 +76,9 @@ pub struct Args {
     /// Processors
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=32))]
     cpus: u8,
+    /// How long the probes may take, as in 5m [default: what the recipe says of each]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    timeout: Option<Duration>,
     /// Return once the VM is ready; it goes on until `goldsmith stop`
     #[arg(long, conflicts_with = "stop_after_ready")]
     detach: bool,
@@ -214,6 +219,7 @@ fn launch(args: &Args, stopped: &dyn Fn() -> bool) -> Result<(), Error> {
         keep: args.keep,
         memory: args.memory,
         cpus: args.cpus,
+        timeout: args.timeout,
         ..args.machine.options(&folder)?
     };
     let io = |what| move |cause| Error::Io { what, cause };

@@ -21,11 +21,12 @@ pub struct Args {
     #[arg(long, conflicts_with = "names")]
     all: bool,
     /// How long the guest may take to shut down, as in 500ms or 2m; 0s kills it at once
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = timeout)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time)]
     timeout: Duration,
 }
 
-fn timeout(text: &str) -> Result<Duration, String> {
+/// A length of time as people write it.
+pub fn time(text: &str) -> Result<Duration, String> {
     values::duration(text).ok_or_else(|| "write a time of at most a day, as in `30s`".to_owned())
 }
 

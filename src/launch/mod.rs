@@ -2,7 +2,8 @@
 //!
 //! In: an image folder and how it is to be booted. Out: a running [`Vm`], or every reason why nothing was started. A
 //! [`Vm`] owns all that it needs (process, tap, disk, folder): when it is dropped, or when this process ends in any way,
-//! nothing of it is left. Uses `gate`, `manifest`, `network`, `boot`, `progress`, `values`.
+//! nothing of it is left. Uses `gate`, `manifest`, `image`, `network`, `boot`, `progress`,
+//! `values`.
 
 mod choice;
 mod diagnosis;
@@ -10,6 +11,7 @@ mod disk;
 mod error;
 mod home;
 pub mod host;
+mod not_ready;
 mod options;
 mod probe;
 mod ready;
@@ -20,13 +22,14 @@ pub mod tool;
 mod vmm;
 
 pub use choice::machine;
-pub use diagnosis::{Diagnosis, Layer, Symptoms, diagnose};
+pub use diagnosis::{Diagnosis, Layer, Symptoms, Unpassed, diagnose};
 pub use disk::Kind as DiskKind;
 pub use error::Error;
 pub use home::root;
+pub use not_ready::NotReady;
 pub use options::Options;
 pub use probe::{Failure, ask};
-pub use ready::{NotReady, Passed, Ready};
+pub use ready::{Passed, Ready};
 pub use record::Record;
 pub use report::Line;
 pub use running::{DEFAULT as STOP_TIMEOUT, Error as RunningError, Running, find, list};
@@ -36,7 +39,7 @@ use crate::boot::KernelArgs;
 use crate::findings::Severity;
 use crate::gate::{self, Memory, Request, Verdict};
 use crate::manifest::Manifest;
-use crate::network::{NetworkMode, VmmFacts};
+use crate::network::VmmFacts;
 use crate::progress::{Event, Observer, timed};
 use crate::values::Sha256;
 use home::Home;
@@ -63,6 +66,10 @@ pub struct Vm {
     manifest: Manifest,
     record: Record,
     mac: Mac,
+    /// The rules that the gate found broken and let through.
+    findings: Vec<&'static str>,
+    /// How long the probes may take, where that is not what the recipe says.
+    timeout: Option<Duration>,
     started: Instant,
 }
 
@@ -177,8 +184,10 @@ impl<'o> Cleared<'o> {
         self.verdict.files.unchanged(&self.options.folder)?;
         record.vmm = vmm.pid();
         self.home.write(&record)?;
-        let Self { manifest, attachment, home, mac, .. } = self;
-        Ok(Vm { vmm, _cgroup: cgroup, attachment, home, watch: Some(watch), manifest, record, mac, started })
+        let findings = self.verdict.findings.iter().map(|finding| finding.rule).collect();
+        let Self { options: Options { timeout, .. }, manifest, attachment, home, mac, .. } = self;
+        let (watch, timeout) = (Some(watch), *timeout);
+        Ok(Vm { vmm, _cgroup: cgroup, attachment, home, watch, manifest, record, mac, findings, timeout, started })
     }
 
     /// Lets Firecracker have the tap, once the record says what would be left if this process died.
@@ -304,11 +313,6 @@ impl Vm {
 
     fn ended(&self) -> Result<Option<String>, Error> {
         self.vmm.ended().map_err(|cause| Error::Io { what: "wait for the VMM", cause })
-    }
-
-    /// Whether the guest is to take a lease.
-    fn dhcp(&self) -> bool {
-        self.manifest.network.declared.mode == NetworkMode::Dhcp
     }
 }
 

@@ -6,6 +6,7 @@ use crate::values::ByteSize;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// How an image is to be launched.
 #[derive(Debug, Clone)]
@@ -46,6 +47,8 @@ pub struct Options {
     pub limits: Limits,
     /// Firecracker's jail.
     pub jail: Option<Jail>,
+    /// How long the probes may take; by default what the recipe says of each.
+    pub timeout: Option<Duration>,
 }
 
 impl Options {
@@ -70,6 +73,7 @@ impl Options {
             accelerator: None,
             limits: Limits::default(),
             jail: None,
+            timeout: None,
         }
     }
 }

@@ -17,8 +17,10 @@ const SHOWN: u64 = 400;
 /// Why a probe has not passed yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
-    /// Nobody is at the address.
+    /// Nobody is at the address: the kernel says so.
     Unreachable(String),
+    /// Nothing was answered in time.
+    Silent,
     /// The port is closed.
     Closed(String),
     /// Something else than the service answered, or it hung up.
@@ -35,6 +37,7 @@ pub enum Failure {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Silent => f.write_str("no answer in time"),
             Self::Unreachable(why) | Self::Closed(why) | Self::Answer(why) => f.write_str(why),
             Self::Status { status, body } if body.is_empty() => write!(f, "HTTP status {status}"),
             Self::Status { status, body } => write!(f, "HTTP status {status}: {body}"),
@@ -61,6 +64,7 @@ fn http(at: SocketAddr, path: &str) -> Result<String, Failure> {
         .into();
     let response = agent.get(format!("http://{at}{path}")).call().map_err(|error| match error {
         ureq::Error::Io(error) => connection(&error),
+        ureq::Error::Timeout(_) => Failure::Silent,
         error => Failure::Answer(error.to_string()),
     })?;
     let status = response.status().as_u16();
@@ -111,7 +115,7 @@ fn connection(error: &io::Error) -> Failure {
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
             Failure::Unreachable(format!("nobody answers at the address ({error})"))
         }
-        _ if is_timeout(error) => Failure::Unreachable("no answer in time".to_owned()),
+        _ if is_timeout(error) => Failure::Silent,
         _ => Failure::Answer(error.to_string()),
     }
 }

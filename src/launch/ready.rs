@@ -1,6 +1,6 @@
 //! Waiting until every probe of a VM passes, and saying why it does not.
 
-use super::diagnosis::{Diagnosis, Symptoms, diagnose};
+use super::diagnosis::{self, Unpassed};
 use super::host::{Attachment, Watch};
 use super::probe::{self, Failure};
 use super::vmm::{Vmm, file, tail};
@@ -20,8 +20,10 @@ use std::time::{Duration, Instant};
 const AGAIN: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
 /// How often the VM itself is looked at.
 const LOOK: Duration = Duration::from_millis(20);
-/// How many lines of the console a diagnosis looks at.
-const LINES: usize = 400;
+/// How often its console is.
+const READ: Duration = Duration::from_secs(1);
+/// How many of the console's last lines tell a kernel that stays dead.
+const LINES: usize = 10;
 
 /// A probe that has passed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -49,44 +51,6 @@ pub struct Ready {
     pub probes: Vec<Passed>,
 }
 
-/// A VM that did not become ready.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct NotReady {
-    /// The VM's name.
-    pub name: String,
-    /// What failed first.
-    pub diagnosis: Diagnosis,
-    /// The probes that have passed.
-    pub passed: Vec<Passed>,
-    /// The probes that have not.
-    pub failed: Vec<String>,
-}
-
-impl std::fmt::Display for NotReady {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Diagnosis { message, rule, help, exchange, console, .. } = &self.diagnosis;
-        write!(f, "{} is not ready: {message}", self.name)?;
-        for passed in &self.passed {
-            write!(f, "\n  passed  {} ({})", passed.name, passed.answer)?;
-        }
-        for name in &self.failed {
-            write!(f, "\n  failed  {name}")?;
-        }
-        for (title, lines) in [("on the NIC", exchange), ("on the console", console)] {
-            if !lines.is_empty() {
-                write!(f, "\n  {title}:")?;
-            }
-            for line in lines {
-                write!(f, "\n  | {line}")?;
-            }
-        }
-        if let Some(rule) = rule {
-            write!(f, "\n  `goldsmith explain {rule}` explains the rule that predicts this")?;
-        }
-        write!(f, "\nhelp: {help}")
-    }
-}
-
 /// What the threads know of each other.
 #[derive(Debug, Default)]
 struct Board {
@@ -109,16 +73,25 @@ impl Vm {
         let probes = self.manifest.probes.clone();
         let board = Mutex::new(Board { outcomes: vec![Outcome::default(); probes.len()], ..Board::default() });
         let mut address_after = None;
+        let (console, timeout) = (self.console(), self.timeout);
         let Self { vmm, attachment, watch, started, .. } = self;
         let ended = std::thread::scope(|scope| {
             for (index, probe) in probes.iter().enumerate() {
                 let (board, attachment, started) = (&board, &*attachment, *started);
-                scope.spawn(move || follow(index, probe, board, attachment, started, observer));
+                let until = started + timeout.unwrap_or(Duration::from_secs(probe.timeout_seconds));
+                scope.spawn(move || follow(index, probe, board, attachment, [started, until], observer));
             }
             let mut look = || look(vmm, attachment, watch.as_mut(), &probes, &board);
+            let mut read = Instant::now();
             let ended = loop {
                 if stop() {
                     break Ok(End::Stopped);
+                }
+                if read.elapsed() > READ {
+                    if diagnosis::is_dead(&tail(&console, LINES)) {
+                        break Ok(End::Dead);
+                    }
+                    read = Instant::now();
                 }
                 match look() {
                     Ok(None) => {}
@@ -150,41 +123,17 @@ impl Vm {
         if ended == End::Stopped {
             return Err(Error::Stopped);
         }
-        let failures: Vec<_> = probes
+        let failed: Vec<_> = probes
             .iter()
             .zip(&board.outcomes)
             .filter(|(_, outcome)| outcome.passed.is_none())
-            .map(|(probe, outcome)| (probe.name.clone(), outcome.failure.clone()))
+            .map(|(probe, outcome)| {
+                let (name, port, failure) = (probe.name.clone(), probe.check.port(), outcome.failure.clone());
+                Unpassed { name, port, failure }
+            })
             .collect();
-        Err(Error::NotReady(Box::new(self.not_ready(&board, passed, &failures, &ended))))
-    }
-
-    fn not_ready(
-        &self,
-        board: &Board,
-        passed: Vec<Passed>,
-        failures: &[(String, Option<Failure>)],
-        end: &End,
-    ) -> NotReady {
-        let console = tail(&self.console(), LINES);
-        let said = self.watch.as_ref().map(Watch::seen).unwrap_or_default();
-        // A VMM that does not answer has nothing to say.
-        let halted = self.vmm.halted().ok().flatten();
-        let diagnosis = diagnose(&Symptoms {
-            ended: if let End::Vmm(status) = end { Some(status) } else { None },
-            halted: halted.as_deref(),
-            console: &console,
-            said,
-            guest: Some(self.mac),
-            dhcp: self.dhcp(),
-            address: board.address,
-            probes: failures,
-        });
-        let failed = failures.iter().map(|(name, failure)| match failure {
-            Some(failure) => format!("{name}: {failure}"),
-            None => format!("{name}: not asked, the guest's address is not known"),
-        });
-        NotReady { name: self.record.name.clone(), diagnosis, passed, failed: failed.collect() }
+        let ended = if let End::Vmm(status) = &ended { Some(status.as_str()) } else { None };
+        Err(Error::NotReady(Box::new(self.not_ready(board.address, passed, &failed, ended))))
     }
 
     /// The boot has been watched; later traffic is nobody's business and would fill the disk.
@@ -205,6 +154,8 @@ enum End {
     Stopped,
     /// The VMM ended.
     Vmm(String),
+    /// The kernel panicked and stays so: waiting for the probes would be in vain.
+    Dead,
 }
 
 /// Looks at the VM once: its NIC, its probes, its process. None: nothing has ended.
@@ -234,10 +185,9 @@ fn follow(
     probe: &Probe,
     board: &Mutex<Board>,
     attachment: &Attachment,
-    started: Instant,
+    [started, until]: [Instant; 2],
     observer: &dyn Observer,
 ) {
-    let timeout = Duration::from_secs(probe.timeout_seconds);
     let update = |change: &dyn Fn(&mut Outcome)| {
         if let Some(outcome) = lock(board).outcomes.get_mut(index) {
             change(outcome);
@@ -266,7 +216,7 @@ fn follow(
                 Err(failure) => update(&|outcome| outcome.failure = Some(failure.clone())),
             }
         }
-        if started.elapsed() > timeout {
+        if Instant::now() > until {
             return update(&|outcome| outcome.late = true);
         }
         let [least, most] = AGAIN;

@@ -25,6 +25,14 @@ pub(super) const UNITS: &[&str] = &[
     "cloud-init-network.service",
 ];
 
+/// Those of them that only follow the network.
+const FOLLOWERS: &[&str] = &["systemd-networkd-wait-online.service", "systemd-resolved.service"];
+
+/// Whether a NIC may stay without configuration when this unit fails.
+pub fn is_needed(unit: &str) -> bool {
+    (UNITS.contains(&unit) || unit.starts_with("ifup@")) && !FOLLOWERS.contains(&unit)
+}
+
 /// Where systemd looks for units and network files, strongest first (systemd.unit(5), systemd.network(5)).
 const SYSTEMD_ROOTS: &[&str] = &["/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib"];
 

@@ -27,7 +27,7 @@ mod udev;
 mod verdict;
 
 pub use activation::Activation;
-pub use capture::capture;
+pub use capture::{capture, is_needed};
 pub use evaluate::{Evaluation, Interface, Step, evaluate};
 pub use generator::{Generated, Rejected, Written, generator};
 pub use ifupdown::Stanza;

@@ -7,7 +7,7 @@ use super::link;
 use super::managed::{Member, Name, Registry};
 use super::subnet::Subnet;
 use super::tap::Tap;
-use super::{Error, Mac, netlink};
+use super::{Error, Mac, netlink, question};
 use crate::network::{self, Cidr, DhcpServer, HostFacts, NetworkMode, NetworkSpec};
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,6 +26,7 @@ const ARP: Duration = Duration::from_millis(200);
 /// A port of a bridge.
 #[derive(Debug)]
 pub struct Bridge {
+    pub(super) name: String,
     pub(super) facts: HostFacts,
     /// The guest's declared address.
     pub(super) fixed: Option<Ipv4Addr>,
@@ -33,7 +34,6 @@ pub struct Bridge {
     pub(super) tap: Tap,
     pub(super) cell: Option<Cell>,
     network: Option<Member>,
-    name: String,
 }
 
 impl Bridge {
@@ -114,7 +114,7 @@ fn dhcp(tap: &Tap, mac: Mac) -> io::Result<DhcpServer> {
         return Ok(DhcpServer::Present { ranges: Vec::new(), reservations: BTreeMap::new() });
     }
     let [.., a, b, c, d] = mac.0;
-    let discover = frame::dhcp_discover(mac, u32::from_be_bytes([a, b, c, d]));
+    let discover = question::dhcp_discover(mac, u32::from_be_bytes([a, b, c, d]));
     let offered = ask(tap, &discover, OFFER, |said| match said {
         Said::Dhcp { client, message: Dhcp::Offer { address, .. } } if client == mac => Some(address),
         _ => None,
@@ -125,16 +125,16 @@ fn dhcp(tap: &Tap, mac: Mac) -> io::Result<DhcpServer> {
     })
 }
 
-/// Whether a program listens on UDP port 67. Source: proc(5), `/proc/net/udp`: `local_address` in hexadecimal.
-fn serves_here() -> bool {
+/// Whether a program of this host listens on UDP port 67. Source: proc(5), `/proc/net/udp`: `local_address` in hexadecimal.
+pub(super) fn serves_here() -> bool {
     let table = fs::read_to_string("/proc/self/net/udp").unwrap_or_default();
     table.lines().skip(1).filter_map(|line| line.split_whitespace().nth(1)).any(|local| local.ends_with(":0043"))
 }
 
 /// Other machines that hold the address.
 fn holders(tap: &Tap, mac: Mac, address: Ipv4Addr) -> io::Result<Vec<IpAddr>> {
-    let found = ask(tap, &frame::arp_probe(mac, address), ARP, |said| {
-        matches!(said, Said::Arp { mac: other, address: held } if held == address && other != mac).then_some(())
+    let found = ask(tap, &question::arp_probe(mac, address), ARP, |said| {
+        said.claim().filter(|(other, held)| *held == address && *other != mac).map(|_| ())
     })?;
     Ok(found.map(|()| IpAddr::V4(address)).into_iter().collect())
 }

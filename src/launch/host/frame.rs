@@ -1,8 +1,8 @@
-//! Ethernet frames: what a guest and its network say to each other, and the two questions a launcher asks. Pure.
+//! Ethernet frames: what a guest and its network say to each other. Pure.
 
 use smoltcp::wire::{
-    ArpOperation, ArpPacket, ArpRepr, DhcpMessageType, DhcpPacket, DhcpRepr, EthernetAddress, EthernetFrame,
-    EthernetProtocol, IpProtocol, Ipv4Packet, TcpPacket, UdpPacket,
+    ArpOperation, ArpPacket, ArpRepr, DhcpMessageType, DhcpPacket, DhcpRepr, EthernetFrame, EthernetProtocol,
+    IpProtocol, Ipv4Packet, TcpPacket, UdpPacket,
 };
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -55,6 +55,22 @@ pub enum Said {
         /// The address.
         address: Ipv4Addr,
     },
+    /// This machine asks by ARP who holds an address.
+    WhoHas {
+        /// The machine.
+        mac: Mac,
+        /// Its own address; none where it only probes (RFC 5227).
+        address: Option<Ipv4Addr>,
+        /// The address it asks for.
+        wanted: Ipv4Addr,
+    },
+    /// A TCP connection is asked for (SYN).
+    Knock {
+        /// Whom it is asked of.
+        mac: Mac,
+        /// On which port.
+        port: u16,
+    },
     /// A TCP port accepted a connection (SYN and ACK).
     Accepted {
         /// Who accepted.
@@ -62,6 +78,24 @@ pub enum Said {
         /// On which port.
         port: u16,
     },
+    /// A TCP port is closed (RST for a SYN).
+    Refused {
+        /// Whose.
+        mac: Mac,
+        /// Which port.
+        port: u16,
+    },
+}
+
+impl Said {
+    /// Who claims to hold which address by this.
+    pub fn claim(&self) -> Option<(Mac, Ipv4Addr)> {
+        match self {
+            Self::Arp { mac, address } => Some((*mac, *address)),
+            Self::WhoHas { mac, address, .. } => address.map(|address| (*mac, address)),
+            _ => None,
+        }
+    }
 }
 
 /// A DHCPv4 message (RFC 2131).
@@ -101,7 +135,13 @@ impl fmt::Display for Said {
                 Dhcp::Nak => write!(f, "DHCPNAK to {client}"),
             },
             Self::Arp { mac, address } => write!(f, "ARP: {address} is at {mac}"),
+            Self::WhoHas { mac, address: Some(address), wanted } => {
+                write!(f, "ARP: who has {wanted}? asks {address} at {mac}")
+            }
+            Self::WhoHas { mac, address: None, wanted } => write!(f, "ARP: who has {wanted}? asks {mac}"),
+            Self::Knock { mac, port } => write!(f, "TCP: {mac} is asked for port {port}"),
             Self::Accepted { mac, port } => write!(f, "TCP: {mac} accepts on port {port}"),
+            Self::Refused { mac, port } => write!(f, "TCP: {mac} refuses port {port}"),
         }
     }
 }
@@ -110,27 +150,51 @@ impl fmt::Display for Said {
 pub fn read(frame: &[u8]) -> Option<Said> {
     let frame = EthernetFrame::new_checked(frame).ok()?;
     match frame.ethertype() {
-        EthernetProtocol::Arp => {
-            let packet = ArpPacket::new_checked(frame.payload()).ok()?;
-            let ArpRepr::EthernetIpv4 { source_hardware_addr, source_protocol_addr, .. } =
-                ArpRepr::parse(&packet).ok()?
-            else {
-                return None;
-            };
-            let address = source_protocol_addr;
-            (!address.is_unspecified()).then_some(Said::Arp { mac: Mac(source_hardware_addr.0), address })
-        }
-        EthernetProtocol::Ipv4 => ipv4(Mac(frame.src_addr().0), frame.payload()),
+        EthernetProtocol::Arp => arp(frame.payload()),
+        EthernetProtocol::Ipv4 => ipv4([frame.src_addr(), frame.dst_addr()].map(|mac| Mac(mac.0)), frame.payload()),
         _ => None,
     }
 }
 
-fn ipv4(mac: Mac, packet: &[u8]) -> Option<Said> {
+/// Who sent a frame.
+pub fn source(frame: &[u8]) -> Option<Mac> {
+    Some(Mac(EthernetFrame::new_checked(frame).ok()?.src_addr().0))
+}
+
+fn arp(packet: &[u8]) -> Option<Said> {
+    let packet = ArpPacket::new_checked(packet).ok()?;
+    let ArpRepr::EthernetIpv4 {
+        operation,
+        source_hardware_addr,
+        source_protocol_addr,
+        target_protocol_addr: wanted,
+        ..
+    } = ArpRepr::parse(&packet).ok()?
+    else {
+        return None;
+    };
+    let (mac, address) = (Mac(source_hardware_addr.0), source_protocol_addr);
+    // Who asks for his own address announces it.
+    if operation == ArpOperation::Request && address != wanted {
+        return Some(Said::WhoHas { mac, address: (!address.is_unspecified()).then_some(address), wanted });
+    }
+    (!address.is_unspecified()).then_some(Said::Arp { mac, address })
+}
+
+fn ipv4([from, to]: [Mac; 2], packet: &[u8]) -> Option<Said> {
     let packet = Ipv4Packet::new_checked(packet).ok()?;
     match packet.next_header() {
         IpProtocol::Tcp => {
             let segment = TcpPacket::new_checked(packet.payload()).ok()?;
-            (segment.syn() && segment.ack()).then(|| Said::Accepted { mac, port: segment.src_port() })
+            match (segment.syn(), segment.ack(), segment.rst()) {
+                (true, false, false) => Some(Said::Knock { mac: to, port: segment.dst_port() }),
+                (true, true, false) => Some(Said::Accepted { mac: from, port: segment.src_port() }),
+                // A reset for a SYN has the sequence number 0 (RFC 9293 3.10.7.1); one of a connection hardly ever has.
+                (false, true, true) if segment.seq_number().0 == 0 => {
+                    Some(Said::Refused { mac: from, port: segment.src_port() })
+                }
+                _ => None,
+            }
         }
         IpProtocol::Udp => {
             let datagram = UdpPacket::new_checked(packet.payload()).ok()?;
@@ -158,79 +222,9 @@ fn dhcp(payload: &[u8]) -> Option<Said> {
     Some(Said::Dhcp { client: Mac(repr.client_hardware_address.0), message })
 }
 
-fn ethernet(source: Mac, protocol: EthernetProtocol, length: usize) -> EthernetFrame<Vec<u8>> {
-    let mut frame = EthernetFrame::new_unchecked(vec![0; EthernetFrame::<Vec<u8>>::header_len() + length]);
-    frame.set_dst_addr(EthernetAddress::BROADCAST);
-    frame.set_src_addr(EthernetAddress(source.0));
-    frame.set_ethertype(protocol);
-    frame
-}
-
-/// Asks who holds an address without claiming one (RFC 5227, an ARP probe).
-pub fn arp_probe(source: Mac, address: Ipv4Addr) -> Vec<u8> {
-    let probe = ArpRepr::EthernetIpv4 {
-        operation: ArpOperation::Request,
-        source_hardware_addr: EthernetAddress(source.0),
-        source_protocol_addr: Ipv4Addr::UNSPECIFIED,
-        target_hardware_addr: EthernetAddress([0; 6]),
-        target_protocol_addr: address,
-    };
-    let mut frame = ethernet(source, EthernetProtocol::Arp, probe.buffer_len());
-    probe.emit(&mut ArpPacket::new_unchecked(frame.payload_mut()));
-    frame.into_inner()
-}
-
-/// Asks for DHCP servers (RFC 2131 4.4.1), naming the client as systemd-networkd does with `ClientIdentifier=mac`.
-pub fn dhcp_discover(client: Mac, transaction: u32) -> Vec<u8> {
-    use smoltcp::phy::ChecksumCapabilities;
-    use smoltcp::wire::{IpAddress, Ipv4Repr, UdpRepr};
-
-    let hardware = EthernetAddress(client.0);
-    let discover = DhcpRepr {
-        message_type: DhcpMessageType::Discover,
-        transaction_id: transaction,
-        secs: 0,
-        client_hardware_address: hardware,
-        client_ip: Ipv4Addr::UNSPECIFIED,
-        your_ip: Ipv4Addr::UNSPECIFIED,
-        server_ip: Ipv4Addr::UNSPECIFIED,
-        router: None,
-        subnet_mask: None,
-        relay_agent_ip: Ipv4Addr::UNSPECIFIED,
-        // The answer must reach a machine without an address.
-        broadcast: true,
-        requested_ip: None,
-        client_identifier: Some(hardware),
-        server_identifier: None,
-        parameter_request_list: Some(&[1, 3, 6, 51]),
-        dns_servers: None,
-        max_size: None,
-        lease_duration: None,
-        renew_duration: None,
-        rebind_duration: None,
-        additional_options: &[],
-    };
-    let (from, to) = (Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST);
-    let udp = UdpRepr { src_port: 68, dst_port: 67 };
-    let payload = udp.header_len() + discover.buffer_len();
-    let ip =
-        Ipv4Repr { src_addr: from, dst_addr: to, next_header: IpProtocol::Udp, payload_len: payload, hop_limit: 64 };
-    let mut frame = ethernet(client, EthernetProtocol::Ipv4, ip.buffer_len() + payload);
-    let checksums = ChecksumCapabilities::default();
-    let mut packet = Ipv4Packet::new_unchecked(frame.payload_mut());
-    ip.emit(&mut packet, &checksums);
-    let write = |bytes: &mut [u8]| {
-        // The buffer has the length that `buffer_len` asked for, so there is nothing that could fail.
-        let _ = discover.emit(&mut DhcpPacket::new_unchecked(bytes));
-    };
-    let mut datagram = UdpPacket::new_unchecked(packet.payload_mut());
-    let ends = (IpAddress::Ipv4(from), IpAddress::Ipv4(to));
-    udp.emit(&mut datagram, &ends.0, &ends.1, discover.buffer_len(), write, &checksums);
-    frame.into_inner()
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::question::{arp_probe, dhcp_discover};
     use super::*;
 
     const CLIENT: Mac = Mac([0x52, 0x54, 0, 1, 2, 3]);
@@ -239,8 +233,12 @@ mod tests {
     fn questions_read_back_as_what_they_are() {
         let discover = dhcp_discover(CLIENT, 7);
         assert_eq!(read(&discover), Some(Said::Dhcp { client: CLIENT, message: Dhcp::Discover }));
-        // A probe claims nothing, so it says nothing.
-        assert_eq!(read(&arp_probe(CLIENT, Ipv4Addr::new(10, 0, 0, 1))), None);
+        assert_eq!(source(&discover), Some(CLIENT));
+        // A probe claims nothing.
+        let wanted = Ipv4Addr::new(10, 0, 0, 1);
+        let probe = read(&arp_probe(CLIENT, wanted)).unwrap();
+        assert_eq!(probe, Said::WhoHas { mac: CLIENT, address: None, wanted });
+        assert_eq!(probe.claim(), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Bridges through the kernel's netlink, which knows the interfaces of this process's namespace whatever `/sys` shows.
+//! Bridges, routes and neighbours through the kernel's netlink, which knows the interfaces of this process's namespace whatever `/sys` shows.
 //!
 //! Source: rtnetlink(7), kernel `net/bridge/br_netlink.c` (`IFLA_BRPORT_ISOLATED`).
 
@@ -11,13 +11,15 @@ use netlink_packet_route::link::{
     InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo,
     LinkMessage,
 };
+use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::fd::{AsRawFd as _, BorrowedFd};
 use rustix::net::{
     AddressFamily as SocketFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with,
 };
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// The longest answer that is read at once; the kernel sends no more than 32 KiB.
 const BUFFER: usize = 64 << 10;
@@ -96,6 +98,63 @@ pub fn ports(bridge: &str) -> io::Result<Option<usize>> {
     let links = links()?;
     let own = links.iter().find(|link| link.name == bridge).map(|link| link.index);
     Ok(own.map(|own| links.iter().filter(|link| link.controller == Some(own)).count()))
+}
+
+/// The bridge that an interface is a port of.
+pub fn bridge_of(port: &str) -> io::Result<Option<String>> {
+    let links = links()?;
+    let controller = links.iter().find(|link| link.name == port).and_then(|link| link.controller);
+    Ok(links.into_iter().find(|link| Some(link.index) == controller).map(|link| link.name))
+}
+
+/// The interface over which this host reaches an address. None: it has no route there.
+pub fn way(address: Ipv4Addr) -> io::Result<Option<String>> {
+    let mut route = RouteMessage::default();
+    route.header.address_family = AddressFamily::Inet;
+    route.header.destination_prefix_length = 32;
+    route.attributes = vec![RouteAttribute::Destination(RouteAddress::Inet(address))];
+    let mut over = None;
+    let asked = ask(RouteNetlinkMessage::GetRoute(route), NLM_F_ACK, |answer| {
+        let RouteNetlinkMessage::NewRoute(route) = answer else { return };
+        over = route.attributes.into_iter().find_map(|attribute| match attribute {
+            RouteAttribute::Oif(index) => Some(index),
+            _ => None,
+        });
+    });
+    match asked {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENETUNREACH | libc::EHOSTUNREACH)) => Ok(None),
+        Err(error) => Err(error),
+        Ok(()) => Ok(links()?.into_iter().find(|link| Some(link.index) == over).map(|link| link.name)),
+    }
+}
+
+/// What ARP has found out about a neighbour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Neighbour {
+    /// As in ip-neighbour(8): `Reachable`, `Incomplete`, `Failed`.
+    pub state: NeighbourState,
+    /// Who has answered.
+    pub mac: Option<Mac>,
+}
+
+/// This host's entry for an address beyond an interface.
+pub fn neighbour(interface: &str, address: Ipv4Addr) -> io::Result<Option<Neighbour>> {
+    let index = index(interface)?;
+    let mut request = NeighbourMessage::default();
+    request.header.family = AddressFamily::Inet;
+    let mut found = None;
+    ask(RouteNetlinkMessage::GetNeighbour(request), NLM_F_DUMP, |answer| {
+        let RouteNetlinkMessage::NewNeighbour(entry) = answer else { return };
+        let wanted = NeighbourAttribute::Destination(NeighbourAddress::Inet(address));
+        if entry.header.ifindex == index && entry.attributes.contains(&wanted) {
+            let mac = entry.attributes.iter().find_map(|attribute| match attribute {
+                NeighbourAttribute::LinkLayerAddress(bytes) => Some(Mac(bytes.as_slice().try_into().ok()?)),
+                _ => None,
+            });
+            found = Some(Neighbour { state: entry.header.state, mac });
+        }
+    })?;
+    Ok(found)
 }
 
 struct Link {

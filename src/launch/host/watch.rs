@@ -6,6 +6,7 @@ use super::frame::{self, Dhcp, Mac, Said};
 use super::link;
 use rustix::fd::{AsRawFd as _, OwnedFd};
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SocketFlags, SocketType, recv, socket_with};
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::net::Ipv4Addr;
@@ -31,19 +32,36 @@ enum Source {
     Tap(OwnedFd),
 }
 
+/// One thing that was said, and how often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told {
+    /// What.
+    pub said: Said,
+    /// How often.
+    pub times: u32,
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.said.fmt(f)?;
+        if self.times > 1 { write!(f, " ({} times)", self.times) } else { Ok(()) }
+    }
+}
+
 /// What has been said so far.
 #[derive(Debug)]
 pub struct Watch {
     source: Source,
     guest: Mac,
-    seen: Vec<Said>,
+    seen: Vec<Told>,
+    frames: u64,
 }
 
 impl Watch {
     /// Follows the capture at `path` of the guest with this MAC address. It is made empty; QEMU writes it.
     pub fn capture(path: &Path, guest: Mac) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
-        Ok(Self { source: Source::Capture { file, at: 0 }, guest, seen: Vec::new() })
+        Ok(Self { source: Source::Capture { file, at: 0 }, guest, seen: Vec::new(), frames: 0 })
     }
 
     /// Follows an interface.
@@ -62,32 +80,44 @@ impl Watch {
         if status < 0 {
             return Err(io::Error::last_os_error());
         }
-        Ok(Self { source: Source::Tap(socket), guest, seen: Vec::new() })
+        Ok(Self { source: Source::Tap(socket), guest, seen: Vec::new(), frames: 0 })
     }
 
     /// Reads what has come since the last time.
     pub fn poll(&mut self) -> io::Result<()> {
         for _ in 0..AT_ONCE {
             let Some(frame) = self.source.next()? else { return Ok(()) };
-            if let Some(said) = frame::read(&frame)
-                && self.seen.len() < MAX_EVENTS
-                && !self.seen.contains(&said)
+            self.frames += u64::from(frame::source(&frame) == Some(self.guest));
+            let Some(said) = frame::read(&frame) else { continue };
+            if let Said::Dhcp { client, message: Dhcp::Ack { address, .. } } = said
+                && client == self.guest
             {
-                self.seen.push(said);
+                // Servers ask whether somebody has an address before they lease it: that nobody answered then is right.
+                self.seen.retain(|told| !matches!(told.said, Said::WhoHas { wanted, .. } if wanted == address));
+            }
+            if let Some(told) = self.seen.iter_mut().find(|told| told.said == said) {
+                told.times = told.times.saturating_add(1);
+            } else if self.seen.len() < MAX_EVENTS {
+                self.seen.push(Told { said, times: 1 });
             }
         }
         Ok(())
     }
 
     /// Everything that was said, each thing once, in the order it was first said.
-    pub fn seen(&self) -> &[Said] {
+    pub fn seen(&self) -> &[Told] {
         &self.seen
+    }
+
+    /// How many frames the guest has sent, whatever they say.
+    pub fn frames(&self) -> u64 {
+        self.frames
     }
 
     /// The DHCP messages to and from the guest.
     pub fn dhcp(&self) -> impl DoubleEndedIterator<Item = Dhcp> {
-        self.seen.iter().filter_map(|said| match said {
-            Said::Dhcp { client, message } if *client == self.guest => Some(*message),
+        self.seen.iter().filter_map(|told| match told.said {
+            Said::Dhcp { client, message } if client == self.guest => Some(message),
             _ => None,
         })
     }
@@ -100,18 +130,9 @@ impl Watch {
         })
     }
 
-    /// Whether the guest has said by ARP that it holds the address.
-    pub fn holds(&self, wanted: Ipv4Addr) -> bool {
-        self.seen
-            .iter()
-            .any(|said| matches!(said, Said::Arp { mac, address } if *mac == self.guest && *address == wanted))
-    }
-
     /// Whether the guest has accepted a connection on a port.
     pub fn accepted(&self, wanted: u16) -> bool {
-        self.seen
-            .iter()
-            .any(|said| matches!(said, Said::Accepted { mac, port } if *mac == self.guest && *port == wanted))
+        self.seen.iter().any(|told| told.said == Said::Accepted { mac: self.guest, port: wanted })
     }
 }
 

@@ -22,16 +22,32 @@ pub fn tail(path: &Path, count: usize) -> String {
     lines.get(lines.len().saturating_sub(count)..).unwrap_or_default().join("\n")
 }
 
-/// A line without terminal control sequences (ECMA-48: `ESC [ … letter`) and other control characters.
+/// A line without terminal control sequences (ECMA-48: `ESC [ … letter`, else `ESC letter`) and other control characters.
 fn plain(line: &str) -> String {
     let mut out = String::new();
-    let mut letters = line.chars().peekable();
+    let mut letters = line.chars();
     while let Some(letter) = letters.next() {
-        if letter == '\u{1b}' && letters.next_if_eq(&'[').is_some() {
-            while letters.next().is_some_and(|letter| !('@'..='~').contains(&letter)) {}
+        if letter == '\u{1b}' {
+            if letters.next() == Some('[') {
+                while letters.next().is_some_and(|letter| !('@'..='~').contains(&letter)) {}
+            }
         } else if !letter.is_control() {
             out.push(letter);
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_as_a_terminal_shows_them() {
+        // systemd goes one line up (`ESC M`) to write over what it said of a unit that takes long.
+        let line =
+            "\u{1b}M\r\u{1b}[K[\u{1b}[0;1;31mFAILED\u{1b}[0m] Failed to start \u{1b}[0;1;39mx.service\u{1b}[0m - X.\r";
+        assert_eq!(plain(line), "[FAILED] Failed to start x.service - X.");
+        assert_eq!(plain("\u{1b}"), "");
+    }
 }
