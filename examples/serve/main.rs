@@ -239,7 +239,7 @@ fn requests(server: &mut Child, count: usize, what: &str) -> Result<()> {
     let (before, times) = (rss(server.id())?, Times::default());
     let from = Instant::now();
     let clients: Vec<_> = (0..count).map(|_| client(&times)).collect();
-    let ids = all(clients.iter(), |client| client.make())?;
+    let ids = all(clients.iter(), Client::make)?;
     let all_ready = from.elapsed();
     all(clients.iter().zip(&ids), |(client, id)| client.look(id))?;
     let with = rss(server.id())?;
@@ -254,7 +254,11 @@ fn requests(server: &mut Child, count: usize, what: &str) -> Result<()> {
         println!("{what:22} {:>7} {p50:>9.2} ms {p95:>9.2} ms {p99:>9.2} ms", times.len());
     }
     println!("memory of the server: {before:.1} MB without VMs, {with:.1} MB with {count}");
-    println!("  a VM: {:.0} kB (target: under {})", (with - before).max(0.0) * 1e3 / count as f64, TARGETS.1);
+    println!(
+        "  a VM: {:.0} kB (target: under {})",
+        (with - before).max(0.0) * 1e3 / f64::from(u32::try_from(count)?),
+        TARGETS.1
+    );
     Ok(())
 }
 
