@@ -25,7 +25,7 @@ impl State {
     }
 
     fn launch(&self, line: &str) -> Command {
-        self.verb(&format!("launch --accel emulation --memory 512M --quiet {line}"))
+        self.verb(&format!("launch --accel emulation --memory 512M --cpus 1 --quiet {line}"))
     }
 
     fn vm(&self) -> serde_json::Value {
