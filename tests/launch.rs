@@ -16,7 +16,7 @@ fn launch(lab: &Lab, folder: &Path) -> Command {
     need("qemu-system-x86_64", "apt-get install qemu-system-x86");
     let mut command = lab.command(env!("CARGO_BIN_EXE_goldsmith"));
     command.env("GOLDSMITH_STATE", lab.folder().join("state")).env("NO_COLOR", "1");
-    command.args(["launch", "--accel", "emulation", "--network", "bridge=br0"]).arg(folder);
+    command.args(["launch", "--accel", "emulation", "--cpus", "1", "--network", "bridge=br0"]).arg(folder);
     command
 }
 

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{goldsmith, image, need, recipes, succeed};
+use common::{goldsmith, image, is_root, need, recipes, succeed};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -25,7 +25,7 @@ impl State {
     }
 
     fn launch(&self, line: &str) -> Command {
-        self.verb(&format!("launch --accel emulation --memory 512M --quiet {line}"))
+        self.verb(&format!("launch --accel emulation --memory 512M --cpus 1 --quiet {line}"))
     }
 
     fn vm(&self) -> serde_json::Value {
@@ -138,6 +138,25 @@ fn a_kept_disk_survives_kill_and_boots_only_on_its_own_image() {
     assert!(state.is_empty());
     fails(&mut state.launch("--name big"), "there is no VM called big");
     succeed(goldsmith().arg("verify").arg(&folder));
+}
+
+#[test]
+fn a_disk_shares_blocks_with_the_image_where_the_filesystem_can() {
+    if !is_root("a loop mount") {
+        return;
+    }
+    need("mkfs.xfs", "apt-get install xfsprogs");
+    let (state, folder) = (State::new(), image("minimal"));
+    let script = r#"
+        truncate -s 2G "$1/xfs" && mkfs.xfs -q "$1/xfs" && mkdir "$1/there" && mount -o loop "$1/xfs" "$1/there"
+        cp -r --sparse=always "$2" "$1/there/image" && export GOLDSMITH_STATE="$1/there/state"
+        shift 2 && exec "$@""#;
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-ec", script, "sh"]).arg(state.0.path()).arg(&folder);
+    command.env("PATH", std::env::var("PATH").unwrap() + ":/usr/sbin").arg(env!("CARGO_BIN_EXE_goldsmith"));
+    command.args("launch --accel emulation --memory 512M --stop-after-ready --format lines".split(' '));
+    let output = succeed(command.arg(state.0.path().join("there/image")));
+    assert!(text(&output).contains("shares the image's blocks"), "{}", text(&output));
 }
 
 #[test]

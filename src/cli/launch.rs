@@ -16,6 +16,7 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::IpAddr;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
@@ -117,6 +118,10 @@ pub fn run(args: Args) -> ExitCode {
             ExitCode::FAILURE
         });
     }
+    if args.stay {
+        // Started as /proc/self/exe, which is what `ps` and `pgrep` would call it.
+        let _ = rustix::thread::set_name(c"goldsmith");
+    }
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         if let Err(error) = signal_hook::flag::register(signal, Arc::clone(&stop)) {
@@ -166,6 +171,7 @@ const READY: u8 = 0;
 fn detach() -> io::Result<ExitCode> {
     let arguments = std::env::args_os().skip(1).filter(|argument| argument != "--detach");
     let mut child = Command::new("/proc/self/exe")
+        .arg0("goldsmith")
         .args(arguments)
         .arg("--stay")
         .stdin(Stdio::null())

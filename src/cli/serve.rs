@@ -60,9 +60,6 @@ pub struct Args {
     /// End the VMs with the server
     #[arg(long)]
     stop_vms: bool,
-    /// A program that reports like `goldsmith launch`, for measurements
-    #[arg(long, hide = true)]
-    launcher: Option<PathBuf>,
 }
 
 /// Runs the verb.
@@ -93,11 +90,7 @@ fn options(args: Args) -> Result<Options, Error> {
             starts: args.max_starts.into(),
             queue: args.max_queue,
         },
-        launcher: Launcher {
-            program: args.launcher.unwrap_or_else(|| "/proc/self/exe".into()),
-            arguments: args.machine.words(),
-            machine: format!("{model}, {accelerator}"),
-        },
+        launcher: Launcher { arguments: args.machine.words(), machine: format!("{model}, {accelerator}") },
         stop_vms: args.stop_vms,
     })
 }

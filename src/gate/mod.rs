@@ -212,6 +212,9 @@ fn differs(
     if size != recorded.size {
         return Ok(Some(changed(path, &format!("{} bytes", recorded.size), &format!("{size} bytes"))));
     }
+    if verity::enforced(file) == Some(recorded.digest) {
+        return Ok(None);
+    }
     let digest = match memory.and_then(|memory| memory.recall(&metadata)) {
         Some(digest) => digest,
         None => {

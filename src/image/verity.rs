@@ -11,6 +11,7 @@ use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileExt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,6 +32,24 @@ pub fn digest(file: &File) -> io::Result<Sha256> {
     let zeros = Zeros::new();
     let root = if size == 0 { [0; 32] } else { root(file, size, &zeros)? };
     Ok(descriptor(size, &root))
+}
+
+/// The digest that the kernel enforces on every read of the file: it has fs-verity, with SHA-256. Blocks of another size or a
+/// salt make it another digest than [`digest`] of the same bytes. None: the kernel has nothing to say.
+pub fn enforced(file: &File) -> Option<Sha256> {
+    /// `FS_IOC_MEASURE_VERITY`: `_IOWR('f', 134, struct fsverity_digest)`, whose fixed part has four bytes.
+    const MEASURE: libc::c_ulong = 0xc004_6686;
+    const SHA256: u16 = 1;
+    #[repr(C)]
+    struct Measured {
+        algorithm: u16,
+        size: u16,
+        digest: [u8; 32],
+    }
+    let mut measured = Measured { algorithm: 0, size: 32, digest: [0; 32] };
+    // SAFETY: the kernel writes at most `size` bytes behind the fixed part, and the struct lives until the call returns.
+    let status = unsafe { libc::ioctl(file.as_raw_fd(), MEASURE, std::ptr::from_mut(&mut measured)) };
+    (status == 0 && measured.algorithm == SHA256 && measured.size == 32).then_some(Sha256(measured.digest))
 }
 
 /// SHA-256 of `struct fsverity_descriptor`: version, hash algorithm (1: SHA-256), log2 of the block size, salt size

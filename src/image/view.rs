@@ -5,6 +5,8 @@ use super::walk::{Look, walk};
 use crate::network::{FileBytes, GuestFiles, MAX_FILE, SnapshotNode};
 use crate::values::GuestPath;
 use ext4_view::{Ext4, Ext4Error, Ext4Read, FileType, Metadata};
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -12,6 +14,8 @@ use std::path::{Path, PathBuf};
 
 /// The largest directory that is read, in bytes: some hundred thousand names.
 const MAX_DIRECTORY: u64 = 64 << 20;
+/// How many paths are remembered.
+const MAX_SEEN: usize = 10_000;
 /// The longest symbolic link target (Linux `PATH_MAX`).
 const MAX_TARGET: u64 = 4096;
 
@@ -20,6 +24,8 @@ const MAX_TARGET: u64 = 4096;
 pub struct View {
     fs: Ext4,
     name: PathBuf,
+    /// What was found at canonical paths: every look at a path asks for all the folders above it, one by one.
+    seen: RefCell<HashMap<GuestPath, Option<Metadata>>>,
 }
 
 /// What a node in an image is.
@@ -121,7 +127,7 @@ impl View {
         geometry(&file, name)?;
         let fs = Ext4::load(Box::new(Positioned(file)))
             .map_err(|source| Error::NotAnImage { image: name.to_owned(), source })?;
-        Ok(Self { fs, name: name.to_owned() })
+        Ok(Self { fs, name: name.to_owned(), seen: RefCell::default() })
     }
 
     /// Opens an image by its path. A FIFO or another special file is refused, not waited for.
@@ -154,6 +160,19 @@ impl View {
 
     /// The metadata of a canonical path.
     fn metadata(&self, path: &GuestPath) -> Result<Option<Metadata>, Error> {
+        if let Some(metadata) = self.seen.borrow().get(path) {
+            return Ok(metadata.clone());
+        }
+        let metadata = self.look_up(path)?;
+        let mut seen = self.seen.borrow_mut();
+        if seen.len() >= MAX_SEEN {
+            seen.clear();
+        }
+        seen.insert(path.clone(), metadata.clone());
+        Ok(metadata)
+    }
+
+    fn look_up(&self, path: &GuestPath) -> Result<Option<Metadata>, Error> {
         match self.fs.symlink_metadata(path.as_str()) {
             Ok(metadata) if metadata.is_dir() && metadata.len() > MAX_DIRECTORY => {
                 Err(self.too_large(path, metadata.len(), MAX_DIRECTORY))

@@ -5,6 +5,7 @@ use super::idempotency::Asked;
 use super::images::Images;
 use super::problem::Problem;
 use crate::gate;
+use crate::launch;
 use crate::manifest::{Manifest, Probe};
 use crate::values::{ByteSize, utc};
 use serde::{Deserialize, Serialize};
@@ -40,24 +41,22 @@ pub struct Order {
 
 /// A guest of ours needs more to boot at all.
 const LEAST_MEMORY: ByteSize = ByteSize(64 << 20);
-/// The defaults of `goldsmith launch`.
-const MEMORY: ByteSize = ByteSize(1 << 30);
-const CPUS: u8 = 2;
 
 impl Order {
     /// Checks a request against the image's manifest. Reads a file.
     pub fn new(request: CreateVm, asked: Option<Asked>, images: &Images) -> Result<Self, Problem> {
         let CreateVm { image, parameters, user, memory, cpus, expect } = request;
-        if images.folder(&image).is_none() {
+        let Some(folder) = images.folder(&image) else {
             let detail = format!("there is no image {image:?}; there are: {}", images.names().join(", "));
             return Err(Problem::value("/image", detail));
-        }
+        };
+        let default = launch::Options::new(folder);
         if let Some(user) = &user {
             check_user("/user", user)?;
         }
         let memory = match memory {
             Some(text) => text.parse().map_err(|error| Problem::value("/memory", format!("{error}")))?,
-            None => MEMORY,
+            None => default.memory,
         };
         if memory < LEAST_MEMORY || !memory.0.is_multiple_of(1 << 20) {
             return Err(Problem::value(
@@ -65,7 +64,7 @@ impl Order {
                 format!("a VM has at least {LEAST_MEMORY} of memory, and no fractions of an M"),
             ));
         }
-        let cpus = cpus.unwrap_or(CPUS);
+        let cpus = cpus.unwrap_or(default.cpus);
         if !(1..=32).contains(&cpus) {
             return Err(Problem::value("/cpus", "a VM has 1 to 32 processors"));
         }
@@ -90,9 +89,11 @@ impl Order {
 }
 
 fn new_id() -> io::Result<String> {
-    let mut random = [0; 8];
+    // Short enough for the table of `goldsmith ps`, long enough not to meet another one.
+    let mut random = [0; 6];
     io::Read::read_exact(&mut fs::File::open("/dev/urandom")?, &mut random)?;
-    Ok(format!("vm-{:016x}", u64::from_be_bytes(random)))
+    let digits = random.map(|byte| format!("{byte:02x}"));
+    Ok(format!("vm-{}", digits.concat()))
 }
 
 /// A user's name: it appears in logs and quotas.

@@ -12,7 +12,7 @@ use rustix::process::Pid;
 use std::ffi::OsString;
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 use tokio::sync::OwnedSemaphorePermit;
@@ -23,8 +23,6 @@ const MOST: u64 = 16 << 20;
 /// How VMs are launched.
 #[derive(Debug, Clone)]
 pub struct Launcher {
-    /// The program: `/proc/self/exe`, this very one, but for measurements.
-    pub program: PathBuf,
     /// Arguments of `goldsmith launch` that are the same for all VMs: network, disk, VMM.
     pub arguments: Vec<String>,
     /// What they come to: `QEMU microvm, emulation`.
@@ -46,8 +44,8 @@ impl Launcher {
             add("--expect", &address.to_string());
         }
         arguments.extend(["--".into(), folder.into()]);
-        let mut command = Command::new(&self.program);
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("goldsmith").args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
         // A Ctrl-C at the server's terminal is not meant for the VMs.
         command.process_group(0);
         command

@@ -43,7 +43,7 @@ impl Host {
 
     /// A launch, emulated on every machine so that all see the same.
     pub fn launch(&self, recipe: &str, line: &str) -> Command {
-        let mut command = self.goldsmith("launch --accel emulation --memory 512M --format json");
+        let mut command = self.goldsmith("launch --accel emulation --memory 512M --cpus 1 --format json");
         command.args(line.split(' ')).arg(image(recipe));
         command
     }
