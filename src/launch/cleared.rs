@@ -194,7 +194,7 @@ impl<'o> Cleared<'o> {
             mac: self.mac.to_string(),
             address: None,
             forwards: match &self.attachment {
-                Attachment::User(user) => user.forwards().clone(),
+                Attachment::User(user) => user.forwards(),
                 Attachment::Bridge(_) => BTreeMap::new(),
             },
             args: self.args.to_string(),

@@ -271,7 +271,7 @@ impl Attachment {
     /// Where a port of the guest at `address` is reached from this host. None: it is not forwarded.
     pub fn reach(&self, address: Ipv4Addr, port: u16) -> Option<SocketAddr> {
         match self {
-            Self::User(user) => user.forwards.get(&port).map(|host| (Ipv4Addr::LOCALHOST, *host).into()),
+            Self::User(user) => user.forwards().get(&port).map(|host| (Ipv4Addr::LOCALHOST, *host).into()),
             Self::Bridge(_) => Some(SocketAddr::new(IpAddr::V4(address), port)),
         }
     }

@@ -43,7 +43,7 @@ impl Attachment {
             Self::Bridge(bridge) => on_bridge(bridge, address, asks),
             Self::User(user) => {
                 let answers = "user networking: QEMU itself is the network, and answers ARP and DHCP".to_owned();
-                let forwards = user.forwards.iter().map(|(inside, outside)| {
+                let forwards = user.forwards().into_iter().map(|(inside, outside)| {
                     format!("user networking: QEMU takes 127.0.0.1:{outside} to port {inside} of {}", user.guest)
                 });
                 Sight { lines: std::iter::once(answers).chain(forwards).collect(), ..Sight::default() }

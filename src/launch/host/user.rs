@@ -5,10 +5,17 @@
 use super::{Error, Mac, Publish};
 use crate::network::{Cidr, DhcpServer, HostFacts, NetworkMode, NetworkSpec};
 use std::collections::BTreeMap;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::ops::RangeInclusive;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 /// The network for guests that take what they are given.
 const DEFAULT: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 0, 2, 0), 24);
+
+/// Host ports for guest ports whose own numbers are taken: below those that the kernel gives to outgoing connections.
+const SPARE: RangeInclusive<u16> = 20000..=32767;
 
 /// A network of one guest inside its own VMM process.
 #[derive(Debug)]
@@ -19,7 +26,7 @@ pub struct User {
     /// Whether it is declared.
     pub(super) fixed: bool,
     /// Host port by guest port.
-    pub(super) forwards: BTreeMap<u16, u16>,
+    forwards: BTreeMap<u16, Claim>,
     gateway: Ipv4Addr,
     dns: Ipv4Addr,
     lease: Ipv4Addr,
@@ -41,14 +48,14 @@ impl User {
     }
 
     /// The ports of the guest that can be reached, and from where.
-    pub fn forwards(&self) -> &BTreeMap<u16, u16> {
-        &self.forwards
+    pub fn forwards(&self) -> BTreeMap<u16, u16> {
+        self.forwards.iter().map(|(guest, claim)| (*guest, claim.port)).collect()
     }
 
     pub(super) fn netdev(&self, id: &str) -> String {
         let Self { network, gateway, dns, lease, guest, .. } = self;
         let mut text = format!("user,id={id},ipv6=off,net={network},host={gateway},dns={dns},dhcpstart={lease}");
-        for (inside, outside) in &self.forwards {
+        for (inside, outside) in self.forwards() {
             text += &format!(",hostfwd=tcp:127.0.0.1:{outside}-{guest}:{inside}");
         }
         text
@@ -98,23 +105,42 @@ impl Shape {
     }
 }
 
-/// A host port for every guest port: the one asked for, else the same number, else any that is free. Ports are found by
-/// listening on them for a moment; should somebody take one before QEMU does, QEMU says so and does not start.
-fn forwards(ports: &[Publish]) -> Result<BTreeMap<u16, u16>, Error> {
-    let mut held = Vec::new();
+/// A host port that no other launch takes while this is there.
+#[derive(Debug)]
+struct Claim {
+    port: u16,
+    _socket: UnixDatagram,
+}
+
+impl Claim {
+    /// Claims a port that nobody listens on. A port is only listened on for a moment to see that, and QEMU listens later: what
+    /// keeps other launches away meanwhile is a socket with an abstract name, which, like a port, there is once in a network
+    /// namespace (unix(7)). Should a program of another kind take the port, QEMU says so and does not start.
+    fn new(port: u16) -> io::Result<Self> {
+        let name = SocketAddr::from_abstract_name(format!("goldsmith/forward/{port}"))?;
+        let socket = UnixDatagram::bind_addr(&name)?;
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+        Ok(Self { port, _socket: socket })
+    }
+}
+
+/// A host port for every guest port: the one asked for, else the same number, else the first of [`SPARE`] that is free.
+fn forwards(ports: &[Publish]) -> Result<BTreeMap<u16, Claim>, Error> {
     let mut forwards = BTreeMap::new();
     for Publish { host, guest } in ports {
-        let listen = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
-        let listener = match host {
-            Some(port) => listen(*port),
-            None if forwards.contains_key(guest) => continue,
-            None if *guest >= 1024 => listen(*guest).or_else(|_| listen(0)),
-            None => listen(0),
+        if host.is_none() && forwards.contains_key(guest) {
+            continue;
+        }
+        let claim = match host {
+            Some(port) => Claim::new(*port),
+            None => {
+                let same = Some(*guest).filter(|port| *port >= 1024);
+                let none = || io::Error::from(io::ErrorKind::AddrInUse);
+                same.into_iter().chain(SPARE).find_map(|port| Claim::new(port).ok()).ok_or_else(none)
+            }
         };
         let fail = |cause| Error::Port { port: host.unwrap_or(*guest), guest: *guest, cause };
-        let listener = listener.map_err(fail)?;
-        forwards.insert(*guest, listener.local_addr().map_err(fail)?.port());
-        held.push(listener);
+        forwards.insert(*guest, claim.map_err(fail)?);
     }
     Ok(forwards)
 }
@@ -156,6 +182,15 @@ mod tests {
         let port = taken.local_addr().unwrap().port();
         let ask = |host| forwards(&[Publish { host, guest: port }]);
         assert!(ask(Some(port)).unwrap_err().to_string().contains(&port.to_string()));
-        assert_ne!(ask(None).unwrap()[&port], port);
+        let other = ask(None).unwrap()[&port].port;
+        assert!(SPARE.contains(&other));
+        // Nobody listens any more, but another launch may be about to.
+        drop(taken);
+        let claim = ask(None).unwrap();
+        assert_eq!(claim[&port].port, port);
+        assert!(ask(Some(port)).is_err());
+        assert_ne!(ask(None).unwrap()[&port].port, port);
+        drop(claim);
+        assert_eq!(ask(Some(port)).unwrap()[&port].port, port);
     }
 }
