@@ -28,6 +28,8 @@ pub struct Cleared<'o> {
     home: Home,
     network: Choice,
     disk: DiskKind,
+    /// Whether the disk outlives the VM: it is asked for, or it did before.
+    keep: bool,
     mac: Mac,
     attachment: Attachment,
     /// What the VMM is given.
@@ -98,17 +100,31 @@ impl<'o> Cleared<'o> {
         let keep = options.keep || home.before().is_some();
         let overlays = model != Model::Firecracker && !keep;
         let disk = disk.unwrap_or_else(|| disk::suited(&verdict.files.image, home.path(), overlays));
-        Ok(Self { options, manifest, model, accelerator, home, network, disk, mac, attachment, given, args, verdict })
+        Ok(Self {
+            options,
+            manifest,
+            model,
+            accelerator,
+            home,
+            network,
+            disk,
+            keep,
+            mac,
+            attachment,
+            given,
+            args,
+            verdict,
+        })
     }
 
     /// Makes the disk and starts the VMM.
     pub fn start(mut self, observer: &dyn Observer) -> Result<Vm, Error> {
-        let Self { options, home, verdict, disk, .. } = &mut self;
+        let Self { options, home, verdict, disk, keep, .. } = &mut self;
         if options.disk_size.is_some() {
             disk::must_grow(&verdict.files.image, &options.folder)?;
         }
         disk::make(&verdict.files.image, home.path(), *disk, options.disk_size, observer)?;
-        if options.keep {
+        if *keep {
             home.keep();
         }
         let io = |what| move |cause| Error::Io { what, cause };
@@ -186,7 +202,7 @@ impl<'o> Cleared<'o> {
             name: self.home.name().to_owned(),
             image: self.folder(),
             digest: self.manifest.image.digest,
-            keep: self.options.keep || self.home.before().is_some(),
+            keep: self.keep,
             supervisor: std::process::id(),
             vmm: None,
             machine: format!("{}, {}", self.model, self.accelerator),

@@ -2,8 +2,7 @@
 //!
 //! In: an image folder and how it is to be booted. Out: a running [`Vm`], or every reason why nothing was started. A
 //! [`Vm`] owns all that it needs (process, tap, disk, folder): when it is dropped, or when this process ends in any way,
-//! nothing of it is left. Uses `gate`, `manifest`, `image`, `network`, `boot`, `progress`,
-//! `values`.
+//! nothing of it is left. Uses `gate`, `manifest`, `image`, `network`, `boot`, `progress`, `values`.
 
 mod choice;
 mod cleared;
