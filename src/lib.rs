@@ -9,6 +9,7 @@
 pub mod boot;
 pub mod cli;
 pub mod debian;
+pub mod door;
 pub mod doctor;
 pub mod findings;
 pub mod gate;

@@ -2,6 +2,7 @@
 
 use super::inspect::{Format, printable};
 use super::terminal;
+use crate::door;
 use crate::image::{self, Inventory};
 use crate::tree;
 use std::fs::File;
@@ -34,8 +35,8 @@ enum Error {
     Image(#[from] image::Error),
     #[error(transparent)]
     Tree(#[from] tree::Error),
-    #[error("cannot open {}", path.display())]
-    Open { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Open(#[from] door::Error),
     #[error("cannot write the output")]
     Output(#[from] std::io::Error),
 }
@@ -85,8 +86,9 @@ fn load(path: &Path) -> Result<(Inventory, Option<File>), Error> {
     if image.is_dir() {
         return Ok((image::of_tree(&tree::capture(&image, i64::MAX)?)?, None));
     }
-    let open = || File::open(&image).map_err(|source| Error::Open { path: image.clone(), source });
-    // Opened as an image first: a FIFO or a text gets a clear answer.
+    // Opened as an image first: a text gets a clear answer.
     image::View::open_path(&image)?;
+    // Any size: the filesystem's own is compared with it.
+    let open = || door::open(&image, "an image", u64::MAX).map(|opened| opened.file);
     Ok((image::of_image(open()?, &image)?, Some(open()?)))
 }

@@ -2,13 +2,13 @@
 
 use super::terminal;
 use crate::boot::{self, KernelArgs, KernelFacts};
+use crate::door;
 use crate::findings::render::Format;
 use crate::findings::{Finding, RuleDoc};
 use crate::gate;
 use crate::image::View;
 use crate::network::{self, Cidr, DhcpServer, Evaluation, HostFacts, Initrd, Inputs, Transport, VmmFacts};
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -242,14 +242,8 @@ pub(super) fn allow(text: &str) -> Result<(String, String), String> {
 const MAX_KERNEL: u64 = 512 << 20;
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    let fail = |cause| Error::Read { path: path.to_owned(), cause };
-    let file = std::fs::File::open(path).map_err(fail)?;
-    if !file.metadata().map_err(fail)?.is_file() {
-        return Err(fail(std::io::Error::other("it is not a regular file")));
-    }
-    let mut bytes = Vec::new();
-    file.take(MAX_KERNEL).read_to_end(&mut bytes).map_err(fail)?;
-    Ok(bytes)
+    door::read(path, "a kernel or its configuration", MAX_KERNEL)
+        .map_err(|error| Error::Read { path: path.to_owned(), cause: error.into() })
 }
 
 fn host(text: &str) -> Result<HostFacts, String> {

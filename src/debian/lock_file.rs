@@ -13,6 +13,7 @@
 //! ```
 
 use super::{Error, Lock, LockedArchive, LockedPackage, Role};
+use crate::door;
 use crate::recipe::Recipe;
 use crate::values::{GuestPath, Sha256};
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 const SCHEMA: &str = "goldsmith.lock/v1";
+
+/// The longest lock that is read: about 25,000 packages. That of a whole desktop has 500 kB.
+const MAX_LOCK: u64 = 8 << 20;
 
 /// What is wrong with a lock file's text.
 #[derive(Debug, thiserror::Error)]
@@ -83,10 +87,10 @@ impl Lock {
 
     /// Reads the lock at `path`; none when there is no file.
     pub fn read(path: &Path) -> Result<Option<Self>, Error> {
-        match std::fs::read_to_string(path) {
+        match door::read_text(path, "a lock", MAX_LOCK) {
             Ok(text) => Self::parse(&text).map(Some).map_err(|cause| Error::LockSyntax { path: path.into(), cause }),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(cause) => Err(Error::LockFile { what: "read", path: path.into(), cause }),
+            Err(error) if error.is_absent() => Ok(None),
+            Err(error) => Err(Error::LockFile { what: "read", path: path.into(), cause: error.into() }),
         }
     }
 

@@ -1,6 +1,7 @@
 //! `InRelease`: the signed list of an archive's index files. Source: Debian Wiki "DebianRepository/Format", apt-secure(8).
 
 use super::{Error, Stanza};
+use crate::door;
 use crate::recipe::Archive;
 use crate::store;
 use crate::values::Sha256;
@@ -16,6 +17,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The longest `InRelease` that is read. Debian's have 150 kB.
 const MAX_RELEASE: u64 = 8 << 20;
+
+/// The longest keyring that is read. Debian's has 60 kB.
+const MAX_KEYRING: u64 = 4 << 20;
 
 /// A verified `InRelease`.
 pub(super) struct Release {
@@ -93,9 +97,9 @@ fn parse_date(text: &str) -> Option<i64> {
 /// The signed text of `message`, if at least one key of the archive's keyring made a good signature.
 fn verify(message: &[u8], archive: &Archive, now: SystemTime) -> Result<Result<Vec<u8>, String>, Error> {
     let path = &archive.keyring;
-    let keyring = std::fs::read(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Error::NoKeyring(path.clone()),
-        _ => Error::Keyring { path: path.clone(), cause: error.to_string() },
+    let keyring = door::read(path, "a keyring", MAX_KEYRING).map_err(|error| match error.problem {
+        door::Problem::Absent => Error::NoKeyring(path.clone()),
+        problem => Error::Keyring { path: path.clone(), cause: problem.to_string() },
     })?;
     let certs = CertParser::from_bytes(&keyring)
         .map_err(|error| Error::Keyring { path: path.clone(), cause: error.to_string() })?

@@ -1,7 +1,7 @@
 //! The gate: an image folder against its manifest, its exact arguments, the VMM and the host, before anything starts.
 //!
 //! In: a folder, its manifest, what it would be booted with. Out: findings, and the very files that were checked, open.
-//! `verify` and `launch` call the same function. Uses `manifest`, `image`, `network`, `boot`, `findings`.
+//! `verify` and `launch` call the same function. Uses `door`, `manifest`, `image`, `network`, `boot`, `findings`.
 
 mod arguments;
 mod memory;
@@ -10,14 +10,13 @@ pub use arguments::{ArgumentError, arguments};
 pub use memory::Memory;
 
 use crate::boot::KernelArgs;
+use crate::door;
 use crate::findings::{Evidence, Finding, Origin, RuleDoc, Severity};
 use crate::image::{self, View, verity};
 use crate::manifest::{self, Manifest};
 use crate::network::{self, Contract, Evaluation, HostFacts, Initrd, Inputs, VmmFacts};
-use rustix::fs::{Mode, OFlags};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -154,11 +153,8 @@ pub fn rules() -> Vec<RuleDoc> {
 /// Reads the manifest of an image folder.
 pub fn manifest(folder: &Path) -> Result<Manifest, Error> {
     let path = folder.join("manifest.json");
-    let mut bytes = Vec::new();
-    let file = open(&path)?;
-    file.take(manifest::MAX_MANIFEST as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|cause| Error::Read { path: path.clone(), cause })?;
+    let bytes = door::read(&path, "a manifest", manifest::MAX_MANIFEST as u64)
+        .map_err(|error| Error::Read { path: path.clone(), cause: error.into() })?;
     Manifest::parse(&bytes).map_err(|cause| Error::Manifest { path, cause })
 }
 
@@ -248,11 +244,8 @@ fn changed(path: &Path, recorded: &str, found: &str) -> Finding {
     .help("build the image again: `goldsmith build`")
 }
 
-/// Opens a regular file; a FIFO or device is refused, not waited for.
+/// Opens a file of the folder, whatever its size: that is compared with the manifest's.
 fn open(path: &Path) -> Result<File, Error> {
-    let fail = |cause| Error::Read { path: path.to_owned(), cause };
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| fail(errno.into()))?);
-    let kind = file.metadata().map_err(fail)?.file_type();
-    if kind.is_file() { Ok(file) } else { Err(fail(std::io::Error::other("it is not a regular file"))) }
+    let opened = door::open(path, "a file of an image", u64::MAX);
+    Ok(opened.map_err(|error| Error::Read { path: path.to_owned(), cause: error.into() })?.file)
 }

@@ -2,6 +2,7 @@
 
 use super::Error;
 use super::walk::{Look, walk};
+use crate::door;
 use crate::network::{FileBytes, GuestFiles, MAX_FILE, SnapshotNode};
 use crate::values::GuestPath;
 use ext4_view::{Ext4, Ext4Error, Ext4Read, FileType, Metadata};
@@ -132,16 +133,10 @@ impl View {
 
     /// Opens an image by its path. A FIFO or another special file is refused, not waited for.
     pub fn open_path(path: &Path) -> Result<Self, Error> {
-        let failed = |source| Error::Open { image: path.to_owned(), source };
-        let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
-        let file = rustix::fs::open(path, flags, rustix::fs::Mode::empty()).map_err(|error| failed(error.into()))?;
-        let file = File::from(file);
-        let kind = file.metadata().map_err(failed)?.file_type();
-        if !kind.is_file() {
-            let error = std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is not a regular file");
-            return Err(failed(error));
-        }
-        Self::open(file, path)
+        // Any size: no more is read than the filesystem says, and that is compared with the file's.
+        let opened = door::open(path, "an image", u64::MAX);
+        let opened = opened.map_err(|error| Error::Open { image: path.to_owned(), source: error.into() })?;
+        Self::open(opened.file, path)
     }
 
     /// The filesystem's UUID, 8-4-4-4-12.

@@ -1,6 +1,7 @@
 //! A recipe's `run:` commands: in a copy of the customised tree, captured again, cached by what went in.
 
 use super::{Error, discard, layer};
+use crate::door;
 use crate::progress::Observer;
 use crate::sandbox::Sandbox;
 use crate::store::Store;
@@ -62,7 +63,7 @@ fn create(path: &GuestPath, node: &Node, root: &Path, target: &Path) -> io::Resu
         NodeKind::File(Content::Bytes(bytes)) => fs::write(target, bytes)?,
         NodeKind::File(Content::Host { file, offset: 0, len }) if fs::metadata(file)?.len() == *len => {
             // Shares the bytes where the filesystem can (copy_file_range).
-            io::copy(&mut File::open(file)?, &mut File::create(target)?)?;
+            io::copy(&mut door::open(file, "a file of an image", *len)?.file, &mut File::create(target)?)?;
         }
         NodeKind::File(content) => fs::write(target, content.read()?)?,
         NodeKind::Fifo => special(FileType::Fifo, 0)?,

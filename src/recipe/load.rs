@@ -2,12 +2,12 @@
 
 use super::rules::{INCLUDE_CYCLE, PARAMETER, SYNTAX, UNKNOWN_KEY, UNREADABLE, WRONG_TYPE};
 use super::source::{Item, ItemValue, Place, Report, Source};
+use crate::door;
 use crate::findings::{Finding, Severity};
 use crate::values::{ParameterKind, did_you_mean};
 use crate::yaml::{self, MAX_TEXT, Span};
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 /// Parameter values by name, with their types.
@@ -45,10 +45,10 @@ fn file(
         );
         return None;
     }
-    let text = match text(path) {
+    let text = match door::read_text(path, "a recipe", MAX_TEXT as u64) {
         Ok(text) => text,
-        Err(problem) => {
-            let message = format!("cannot read {shown}: {problem}");
+        Err(error) => {
+            let message = format!("cannot read {shown}: {}", error.problem);
             match from {
                 Some(place) => report.error(UNREADABLE, place, message, "included here", None),
                 None => report.findings.push(Finding::new(UNREADABLE, Severity::Error, message)),
@@ -117,24 +117,6 @@ fn includes(item: &Item, path: &Path, chain: &mut Vec<PathBuf>, report: &mut Rep
         });
     }
     merged
-}
-
-/// A file's text: a regular file (nothing that could block), bounded, UTF-8.
-fn text(path: &Path) -> Result<String, String> {
-    let plain = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        _ => error.to_string(),
-    };
-    let metadata = fs::metadata(path).map_err(plain)?;
-    if !metadata.is_file() {
-        return Err(format!("it is {}, not a file", if metadata.is_dir() { "a folder" } else { "a pipe or device" }));
-    }
-    if metadata.len() > MAX_TEXT as u64 {
-        return Err(format!("it has {} bytes; a recipe has at most {MAX_TEXT}", metadata.len()));
-    }
-    let mut bytes = Vec::new();
-    fs::File::open(path).map_err(plain)?.take(MAX_TEXT as u64 + 1).read_to_end(&mut bytes).map_err(plain)?;
-    String::from_utf8(bytes).map_err(|error| format!("it is not UTF-8 (byte {})", error.utf8_error().valid_up_to()))
 }
 
 /// The values of all declared parameters: from `--set`, else their defaults.

@@ -2,7 +2,7 @@
 //!
 //! In: a path and `--set` values. Out: a [`Recipe`] in which every value is valid and every path absolute, or all
 //! findings at once, each with file, line and column. Owns includes, parameters, the JSON Schema. Uses `boot`,
-//! `findings`, `network`, `values`, `yaml`.
+//! `door`, `findings`, `network`, `values`, `yaml`.
 
 mod check;
 mod decode;

@@ -1,5 +1,6 @@
 //! The bearer token: whoever has it may do everything.
 
+use crate::door;
 use crate::values::Sha256;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -45,13 +46,12 @@ impl Token {
         if file.is_none() && !own.exists() {
             make(&own).map_err(fail)?;
         }
-        let file = File::open(path).map_err(fail)?;
+        let opened = door::open(path, "a token file", MOST).map_err(|error| fail(error.into()))?;
         // What is read is what was looked at: both by the same descriptor.
-        if file.metadata().map_err(fail)?.mode() & 0o077 != 0 {
+        if opened.file.metadata().map_err(fail)?.mode() & 0o077 != 0 {
             return Err(Error::Open(path.display().to_string()));
         }
-        let mut text = String::new();
-        file.take(MOST).read_to_string(&mut text).map_err(fail)?;
+        let text = String::from_utf8(opened.read().map_err(|error| fail(error.into()))?).unwrap_or_default();
         let token = text.trim_end();
         if token.len() < LEAST || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Error::Weak(path.display().to_string()));

@@ -17,6 +17,7 @@ pub use overlay::overlay;
 pub use units::apply as units;
 pub use users::{apply as users, owner};
 
+use crate::door;
 use crate::network::{FileBytes, GuestFiles, MAX_FILE, SnapshotNode};
 use crate::values::GuestPath;
 use serde::{Deserialize, Serialize};
@@ -115,7 +116,7 @@ impl Content {
         match self {
             Self::Bytes(bytes) => Ok(bytes.to_vec()),
             Self::Host { file, offset, len } => {
-                let mut source = std::fs::File::open(file)?;
+                let mut source = door::open(file, "a file of an image", u64::MAX)?.file;
                 source.seek(SeekFrom::Start(*offset))?;
                 let mut bytes = Vec::new();
                 source.take(*len).read_to_end(&mut bytes)?;
