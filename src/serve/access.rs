@@ -14,12 +14,20 @@ use std::time::Instant;
 /// How many requests may be at work; streams count until they begin to flow.
 pub const MOST: usize = 256;
 
+/// What browsers are told about every answer: it is what its type says, nobody's to keep, and no page's to show or to read.
+pub const CAREFUL: [(&str, &str); 4] = [
+    ("x-content-type-options", "nosniff"),
+    ("cache-control", "no-store"),
+    ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("cross-origin-resource-policy", "same-origin"),
+];
+
 /// Lets a request through, or says why not.
 pub async fn guard(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let from = Instant::now();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
-    let response = match check(&shared, &route, request.headers()) {
+    let mut response = match check(&shared, &route, request.headers()) {
         Err(problem) => problem.into_response(),
         // However many wait for their VMs: whether the server is there must be answered.
         Ok(()) if routes::is_open(&route) => next.run(request).await,
@@ -31,6 +39,9 @@ pub async fn guard(State(shared): State<Arc<Shared>>, request: Request, next: Ne
             }
         },
     };
+    for (name, value) in CAREFUL {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
     shared.fleet.metrics.request(known(&method), &route, response.status().as_u16(), from.elapsed());
     response
 }
@@ -49,6 +60,13 @@ fn check(shared: &Shared, route: &str, headers: &HeaderMap) -> Result<(), Proble
         return Err(Problem {
             field: Some("Host".to_owned()),
             ..Problem::new(StatusCode::MISDIRECTED_REQUEST, "host", detail)
+        });
+    }
+    if !is_same_origin(headers) {
+        let detail = "no web page may ask: the Origin header must be left out, or be this server's own";
+        return Err(Problem {
+            field: Some("Origin".to_owned()),
+            ..Problem::new(StatusCode::FORBIDDEN, "origin", detail)
         });
     }
     if routes::is_open(route) {
@@ -81,9 +99,33 @@ fn is_local(headers: &HeaderMap) -> bool {
     name.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
+/// Whether the request comes from no web page, or from one of this server. Browsers name the page whenever it could do more
+/// than look at an address (Fetch standard, "append a request `Origin` header").
+fn is_same_origin(headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let own = host.map(|host| format!("http://{host}"));
+    headers.get_all(header::ORIGIN).iter().all(|origin| own.as_ref().is_some_and(|own| origin == own.as_str()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_page_elsewhere_may_ask() {
+        let same = |origin: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, HeaderValue::from_static("localhost:8460"));
+            if let Some(origin) = origin {
+                headers.insert(header::ORIGIN, origin.parse().unwrap());
+            }
+            is_same_origin(&headers)
+        };
+        assert!(same(None) && same(Some("http://localhost:8460")));
+        for origin in ["null", "http://localhost", "https://localhost:8460", "http://evil.example", ""] {
+            assert!(!same(Some(origin)), "{origin}");
+        }
+    }
 
     #[test]
     fn only_loopback_names_are_meant() {

@@ -2,9 +2,10 @@
 
 use super::problem::Problem;
 use crate::manifest;
-use axum::body::Bytes;
+use axum::body::{Bytes, HttpBody as _};
 use axum::extract::{FromRequest, Request};
 use axum::http::{StatusCode, header};
+use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
@@ -26,16 +27,29 @@ impl<S: Send + Sync> FromRequest<S> for Body {
             let detail = "a body must be `Content-Type: application/json`";
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", detail));
         }
-        let read = axum::body::to_bytes(request.into_body(), MOST);
-        match tokio::time::timeout(PATIENCE, read).await {
-            Ok(Ok(bytes)) => Ok(Self(bytes)),
-            Ok(Err(_)) => {
-                let detail = format!("a body has at most {MOST} bytes, and arrives whole");
-                Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-size", detail))
-            }
-            Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body-time", "the body did not arrive in time")),
+        let late = |_| Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body-time", "the body did not arrive in time"));
+        tokio::time::timeout(PATIENCE, all(request.into_body())).await.unwrap_or_else(late).map(Self)
+    }
+}
+
+async fn all(body: axum::body::Body) -> Result<Bytes, Problem> {
+    let large = || {
+        let detail = format!("a body has at most {MOST} bytes");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-size", detail)
+    };
+    if body.size_hint().lower() > MOST as u64 {
+        return Err(large());
+    }
+    let (mut pieces, mut bytes) = (body.into_data_stream(), Vec::new());
+    while let Some(piece) = pieces.next().await {
+        let broken =
+            |_| Problem::new(StatusCode::BAD_REQUEST, "body", "the body did not arrive whole, or not in chunks");
+        bytes.extend_from_slice(&piece.map_err(broken)?);
+        if bytes.len() > MOST {
+            return Err(large());
         }
     }
+    Ok(bytes.into())
 }
 
 impl Body {

@@ -8,7 +8,8 @@ use super::idempotency::{Answer, Asked, Outcome};
 use super::order::Order;
 use super::problem::Problem;
 use super::{metrics, openapi};
-use axum::extract::{Path, State};
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use serde::Serialize;
@@ -19,6 +20,18 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(600);
 
 type Handed = State<Arc<Shared>>;
+
+/// A VM's id in a path.
+pub struct Id(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let bad = |_| Problem::new(StatusCode::BAD_REQUEST, "path", "the path is not UTF-8");
+        Path::from_request_parts(parts, state).await.map(|Path(id)| Self(id)).map_err(bad)
+    }
+}
 
 pub async fn health() -> Outcome {
     answer(StatusCode::OK, None, &Health { status: "ok", version: env!("CARGO_PKG_VERSION") })
@@ -37,11 +50,11 @@ pub async fn list(State(shared): Handed) -> Outcome {
     answer(StatusCode::OK, None, &Vms { vms: shared.fleet.all().iter().map(|entry| entry.vm()).collect() })
 }
 
-pub async fn show(State(shared): Handed, Path(id): Path<String>) -> Outcome {
+pub async fn show(State(shared): Handed, Id(id): Id) -> Outcome {
     answer(StatusCode::OK, None, &shared.fleet.find(&id)?.vm())
 }
 
-pub async fn stop(State(shared): Handed, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+pub async fn stop(State(shared): Handed, Id(id): Id) -> Result<StatusCode, Problem> {
     let entry = shared.fleet.find(&id)?;
     let fleet = Arc::clone(&shared.fleet);
     // It is ended even if its client hangs up.

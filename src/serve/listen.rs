@@ -103,8 +103,11 @@ impl Listener {
     /// Answers requests until `closing` says true; then those that have begun.
     pub async fn serve(self, router: Router, closing: watch::Receiver<bool>) {
         match self {
-            Self::Tcp(listener, _) => connections::serve(listener.tap_io(hang_up_on_the_deaf), router, closing).await,
-            Self::Socket(listener, _file) => connections::serve(listener, router, closing).await,
+            Self::Tcp(listener, _) => {
+                let peer = |peer: &SocketAddr| Some(peer.ip());
+                connections::serve(listener.tap_io(hang_up_on_the_deaf), peer, router, closing).await;
+            }
+            Self::Socket(listener, _file) => connections::serve(listener, |_| None, router, closing).await,
         }
     }
 }

@@ -16,6 +16,7 @@ mod connections;
 mod events;
 mod fleet;
 mod handlers;
+mod head;
 mod idempotency;
 mod images;
 mod listen;

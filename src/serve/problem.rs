@@ -1,5 +1,6 @@
 //! Every error is a problem document (RFC 9457).
 
+use super::access;
 use super::api::Failure;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -95,6 +96,20 @@ impl Problem {
         let Failure { message, help, findings, diagnosis } = failure;
         let about = About { vm: vm.to_owned(), help, findings, diagnosis };
         Self { about: Some(Box::new(about)), ..Self::new(status, kind, message) }
+    }
+}
+
+impl Problem {
+    /// A whole answer, for a request that never became one.
+    pub fn whole(&self) -> Vec<u8> {
+        let mut body = serde_json::to_vec(self).unwrap_or_default();
+        body.push(b'\n');
+        let mut head = format!("HTTP/1.1 {} {}\r\ncontent-type: {MEDIA}\r\n", self.status, self.title);
+        for (name, value) in access::CAREFUL {
+            head += &format!("{name}: {value}\r\n");
+        }
+        head += &format!("content-length: {}\r\nconnection: close\r\n\r\n", body.len());
+        [head.into_bytes(), body].concat()
     }
 }
 

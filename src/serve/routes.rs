@@ -70,8 +70,13 @@ const NOT_LAUNCHED: Answer = trouble(500, "The launch failed before the VM was s
 
 /// What every route that needs a token may answer.
 pub const ALWAYS: &[Answer] = &[
+    trouble(400, "The head is not one that HTTP/1.1 allows, or that two readers could read differently."),
     trouble(401, "The token is missing or another one."),
+    trouble(403, "A web page asks: `Origin` is not this server's own."),
+    trouble(408, "The head of the request did not arrive in time."),
+    trouble(414, "The target is too long."),
     trouble(421, "The `Host` header is no loopback address (TCP only)."),
+    trouble(431, "The head is too large."),
     trouble(503, "Something is full; `Retry-After` says when to ask again."),
 ];
 

@@ -2,10 +2,11 @@
 
 use super::Shared;
 use super::events::Event;
+use super::handlers::Id;
 use super::problem::Problem;
 use crate::launch;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -51,7 +52,7 @@ struct Console {
 
 pub async fn console(
     State(shared): State<Arc<Shared>>,
-    Path(id): Path<String>,
+    Id(id): Id,
     query: Result<Query<Follow>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Problem> {
     let Query(Follow { follow }) = query.map_err(|_| {
@@ -82,7 +83,7 @@ pub async fn console(
             }
         }
     });
-    let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
     Ok((headers, Body::from_stream(pieces)).into_response())
 }
 

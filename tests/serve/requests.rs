@@ -2,6 +2,7 @@
 
 use super::*;
 use serde_json::json;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
@@ -22,6 +23,13 @@ fn requests_that_make_no_sense_are_answered_with_the_field_at_fault() {
     for host in ["Host: example.org", "Host: 10.0.0.1", "X-No-Host: at all"] {
         server.raw("GET", "/health", &[host], b"").is(421);
     }
+    for origin in ["Origin: http://evil.example", "Origin: null", "Origin: https://localhost"] {
+        server.raw("GET", "/health", &["Host: localhost", origin], b"").is(403);
+        server.raw("GET", "/vms", &["Host: localhost", origin], b"").is(403);
+    }
+    let own = server.raw("GET", "/health", &["Host: localhost", "Origin: http://localhost"], b"").is(200);
+    assert_eq!(own.header("access-control-allow-origin"), None);
+    assert_eq!(own.header("x-content-type-options"), Some("nosniff"));
     // What they ask.
     let fault = |body: &str| {
         let reply = server.ask("POST", "/vms", &[], body);
@@ -58,6 +66,37 @@ fn requests_that_make_no_sense_are_answered_with_the_field_at_fault() {
     raw("POST", "/vms").is(415);
     raw("PUT", "/vms").is(405);
     raw("GET", "/nowhere").is(404);
+    // What is hardly HTTP: each is told so in a problem document, and hung up on.
+    for (request, status) in [
+        ("GET /vms/%ff%fe HTTP/1.0\r\nTOKEN", 400),
+        ("DELETE /vms/%ff HTTP/1.0\r\nTOKEN", 400),
+        ("GET /vms/%C3%A4 HTTP/1.0\r\nTOKEN", 404),
+        ("GET /vms/%ff/console HTTP/1.0\r\nTOKEN", 400),
+        ("GET /vms HTTP/3.0\r\nTOKEN", 400),
+        ("hello\r\n\r\n", 400),
+        ("GET /vms HTTP/1.1\nHost: localhost\n\n", 400),
+        ("GET /vms HTTP/1.1\r\nHost: localhost\r\n folded\r\n\r\n", 400),
+        ("GET http://evil.example/health HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+        ("GET http://evil.example/health HTTP/1.1\r\nHost: evil.example\r\n\r\n", 421),
+        ("GET /health HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", 400),
+        ("POST /vms HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        ("POST /vms HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n", 400),
+        ("POST /vms HTTP/1.1\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\nTOKEN", 400),
+        (&format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "x".repeat(9000)), 414),
+        (&format!("GET /health HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(100)), 431),
+        ("TRACE /health HTTP/1.1\r\nHost: localhost\r\n\r\n", 405),
+    ] {
+        let token = format!("Host: localhost\r\nAuthorization: Bearer {}\r\n\r\n{}", token.trim(), "zz\r\n");
+        let mut stream = std::net::TcpStream::connect(server.address()).unwrap();
+        // Behind it hides another request, which is none.
+        let hidden = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        stream.write_all(format!("{}{hidden}", request.replace("TOKEN", &token)).as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap_or_else(|error| panic!("{error}: {request}"));
+        assert_eq!(answer.split(' ').nth(1), Some(status.to_string().as_str()), "{request}: {answer}");
+        assert!(answer.contains("content-type: application/problem+json\r\n"), "{request}: {answer}");
+        assert_eq!(answer.matches("content-length:").count(), 1, "{request}: {answer}");
+    }
     assert_eq!(left(state.path()), [""; 0]);
 
     // A second server must not think that it is alone.
