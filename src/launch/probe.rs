@@ -3,7 +3,7 @@
 use crate::manifest::ProbeCheck;
 use std::io::{self, Read as _};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long one question may take. An emulated guest on a busy host needs seconds for a web page; giving up on it early
 /// would only make it begin anew.
@@ -65,7 +65,7 @@ fn http(at: SocketAddr, path: &str) -> Result<String, Failure> {
     let response = agent.get(format!("http://{at}{path}")).call().map_err(|error| match error {
         ureq::Error::Io(error) => connection(&error),
         ureq::Error::Timeout(_) => Failure::Silent,
-        error => Failure::Answer(error.to_string()),
+        error => Failure::Answer(shown(&error.to_string())),
     })?;
     let status = response.status().as_u16();
     if (200..300).contains(&status) {
@@ -76,29 +76,45 @@ fn http(at: SocketAddr, path: &str) -> Result<String, Failure> {
     let _ = response.into_body().into_reader().take(SHOWN).read_to_end(&mut body);
     let body = String::from_utf8_lossy(&body);
     let body = body.split_whitespace().collect::<Vec<_>>().join(" ");
-    Err(Failure::Status { status, body: body.chars().filter(|letter| !letter.is_control()).collect() })
+    Err(Failure::Status { status, body: shown(&body) })
+}
+
+/// What a guest has said, for a terminal or a log: what would move the cursor, or hide or turn text, is seen as what it is.
+fn shown(said: &str) -> String {
+    let mut text = String::new();
+    for letter in said.chars() {
+        if matches!(letter, '"' | '\'' | '\\') { text.push(letter) } else { text.extend(letter.escape_debug()) }
+    }
+    text
 }
 
 fn tcp(at: SocketAddr, banner: Option<&str>) -> Result<String, Failure> {
     let mut stream = TcpStream::connect_timeout(&at, PATIENCE).map_err(|error| connection(&error))?;
     let wanted = banner.unwrap_or_default().as_bytes();
     let patience = if wanted.is_empty() { LINGER } else { PATIENCE };
-    stream.set_read_timeout(Some(patience)).map_err(|error| connection(&error))?;
-    let mut said = vec![0; wanted.len().max(1)];
-    match stream.read(&mut said) {
-        Ok(0) => Err(Failure::Closed("the connection was closed at once".to_owned())),
-        Ok(_) if wanted.is_empty() => Ok("accepts connections".to_owned()),
-        Ok(count) => {
-            let rest = said.get_mut(count..).unwrap_or_default();
-            stream.read_exact(rest).map_err(|error| connection(&error))?;
-            if said == wanted {
-                Ok(format!("answers `{}`", banner.unwrap_or_default().trim()))
-            } else {
-                Err(Failure::Answer(format!("it says {:?}", String::from_utf8_lossy(&said))))
+    let (mut said, started) = (Vec::new(), Instant::now());
+    while said.len() < wanted.len().max(1) {
+        // However slowly it speaks: the question as a whole takes no longer.
+        let left = patience.saturating_sub(started.elapsed()).max(Duration::from_millis(1));
+        stream.set_read_timeout(Some(left)).map_err(|error| connection(&error))?;
+        let mut piece = vec![0; wanted.len().max(1) - said.len()];
+        match stream.read(&mut piece) {
+            Ok(0) if said.is_empty() => {
+                return Err(Failure::Closed("the connection was closed at once".to_owned()));
             }
+            Ok(0) => break,
+            Ok(count) => said.extend(piece.into_iter().take(count)),
+            Err(error) if wanted.is_empty() && is_timeout(&error) => break,
+            Err(error) => return Err(connection(&error)),
         }
-        Err(error) if wanted.is_empty() && is_timeout(&error) => Ok("accepts connections".to_owned()),
-        Err(error) => Err(connection(&error)),
+        if !wanted.is_empty() && started.elapsed() >= patience {
+            return Err(Failure::Silent);
+        }
+    }
+    match banner.filter(|_| !wanted.is_empty()) {
+        None => Ok("accepts connections".to_owned()),
+        Some(banner) if said == wanted => Ok(format!("answers `{}`", shown(banner.trim()))),
+        Some(_) => Err(Failure::Answer(format!("it says `{}`", shown(&String::from_utf8_lossy(&said))))),
     }
 }
 
@@ -152,9 +168,38 @@ mod tests {
         assert!(matches!(ask(&tcp(None), serve(b"")), Err(Failure::Closed(_))));
         assert!(ask(&http, serve(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")).is_ok());
         let sick = ask(&http, serve(b"HTTP/1.1 503 Sick\r\nContent-Length: 12\r\n\r\nno\x1b[31m xvfb"));
-        assert_eq!(sick.unwrap_err().to_string(), "HTTP status 503: no[31m xvfb");
+        assert_eq!(sick.unwrap_err().to_string(), "HTTP status 503: no\\u{1b}[31m xvfb");
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
         assert!(matches!(ask(&http, free), Err(Failure::Closed(_))));
         assert!(matches!(ask(&tcp(None), free), Err(Failure::Closed(_))));
+    }
+
+    #[test]
+    fn a_hostile_guest_is_heard_briefly_and_followed_nowhere() {
+        let http = ProbeCheck::Http { port: 0, path: "/health".to_owned() };
+        // Where it sends one is not gone to.
+        let away = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n";
+        assert!(matches!(ask(&http, serve(away)), Err(Failure::Status { status: 302, .. })));
+        // A body without end, a head without end, and what is none.
+        let endless = |head: &'static [u8]| {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let at = listener.local_addr().unwrap();
+            std::thread::spawn(move || {
+                let Ok((mut stream, _)) = listener.accept() else { return };
+                let _ = stream.read(&mut [0; 1000]);
+                let _ = stream.write_all(head);
+                while stream.write_all(&[b'x'; 10_000]).is_ok() {}
+            });
+            at
+        };
+        let Err(Failure::Status { status: 500, body }) = ask(&http, endless(b"HTTP/1.1 500 No\r\n\r\n")) else {
+            panic!("a status was answered");
+        };
+        assert_eq!(body.len() as u64, SHOWN);
+        assert!(ask(&http, endless(b"HTTP/1.1 200 OK\r\nX: ")).is_err());
+        assert!(ask(&http, endless(b"\x16\x03\x01")).is_err());
+        // What it says does not turn the reader's text.
+        let turned = ask(&http, serve("HTTP/1.1 500 No\r\nContent-Length: 6\r\n\r\n\u{202e}abc".as_bytes()));
+        assert_eq!(turned.unwrap_err().to_string(), "HTTP status 500: \\u{202e}abc");
     }
 }
