@@ -9,8 +9,8 @@
 pub mod boot;
 pub mod cli;
 pub mod debian;
-pub mod door;
 pub mod doctor;
+pub mod door;
 pub mod findings;
 pub mod gate;
 pub mod image;

@@ -64,7 +64,7 @@ users: [{ name: u, system: true, uid: 500, groups: [video], shell: /bin/sh, home
 artifacts: [{ source: x, path: /x, mode: '0755', owner: 'root:root', hint: make x }]
 units: { enable: [a.service], disable: [b.timer], mask: [c.socket], default: multi-user.target }
 run: [[/bin/true, x]]
-probes: [{ name: h, http: ':80/x', timeout: 5s }, { name: t, tcp: ':80', banner: x }]
+probes: [{ name: h, http: ':80/x', fragment: 'token={secret}', timeout: 5s }, { name: t, tcp: ':80', banner: x }]
 allow: [{ rule: NET-K004, reason: x }]
 size_budget: 3G
 ";
@@ -143,6 +143,7 @@ fn an_unknown_word_or_form_is_refused_by_both() {
         ("/units/enable/0", json!("ssh")),
         ("/probes/0/http", json!("http://x")),
         ("/probes/1/tcp", json!("5900")),
+        ("/probes/0/fragment", json!("token")),
         ("/users/0/system", json!("maybe")),
         ("/users/0/uid", json!("x")),
         ("/users/0/shell", json!("bin/sh")),

@@ -1,10 +1,13 @@
 //! A question to a service that only a working one answers.
 
+use crate::http::Timed;
 use crate::options::Wait;
 use crate::x11;
-use std::io::{self, ErrorKind, Read, Write};
+use std::fmt;
+use std::io::{self, ErrorKind, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::Path;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
@@ -14,6 +17,24 @@ pub const PATIENCE: Duration = Duration::from_secs(3);
 /// How long `wait` rests between two questions.
 const REST: Duration = Duration::from_millis(25);
 
+/// Where a VNC server is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A port of the loopback interface.
+    Port(u16),
+    /// A Unix socket.
+    Socket(PathBuf),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port(port) => write!(f, "port {port}"),
+            Self::Socket(path) => path.display().fmt(f),
+        }
+    }
+}
+
 /// A question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Check {
@@ -21,8 +42,8 @@ pub enum Check {
     X11(u16),
     /// Does a window manager own this display?
     WindowManager(u16),
-    /// Does a VNC server on this local port send its banner (RFC 6143, 7.1.1)?
-    Rfb(u16),
+    /// Does a VNC server on this local port, or this socket, send its banner (RFC 6143, 7.1.1)?
+    Rfb(Place),
     /// Does a web server on this local port answer 200 for this path?
     Http(u16, String),
 }
@@ -31,13 +52,14 @@ impl FromStr for Check {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let bad = || format!("`{text}` is not a check (x11:0, wm:0, rfb:5900, http:6080/vnc.html)");
+        let bad = || format!("`{text}` is not a check (x11:0, wm:0, rfb:5900, rfb:/run/vnc, http:6080/vnc.html)");
         let (kind, target) = text.split_once(':').ok_or_else(bad)?;
         let number = |text: &str| text.parse::<u16>().map_err(|_| bad());
         match kind {
             "x11" => Ok(Self::X11(number(target)?)),
             "wm" => Ok(Self::WindowManager(number(target)?)),
-            "rfb" => Ok(Self::Rfb(number(target)?)),
+            "rfb" if target.starts_with('/') => Ok(Self::Rfb(Place::Socket(target.into()))),
+            "rfb" => Ok(Self::Rfb(Place::Port(number(target)?))),
             "http" => {
                 let (port, path) = target.split_once('/').ok_or_else(bad)?;
                 if !path.bytes().all(|b| b.is_ascii_graphic()) {
@@ -59,7 +81,7 @@ impl Check {
                 Ok(format!("display :{display} is {}x{}", screen.width, screen.height))
             }
             Self::WindowManager(display) => x11::Connection::open(*display, PATIENCE)?.window_manager(),
-            Self::Rfb(port) => rfb(*port),
+            Self::Rfb(place) => rfb(place),
             Self::Http(port, path) => http(*port, path),
         }
     }
@@ -89,15 +111,17 @@ fn connect(port: u16) -> Result<TcpStream, String> {
     Ok(stream)
 }
 
-fn rfb(port: u16) -> Result<String, String> {
-    let mut stream = connect(port)?;
-    let mut banner = [0; 12];
-    stream.read_exact(&mut banner).map_err(|error| format!("port {port} sent no VNC banner: {}", plain(&error)))?;
+fn rfb(place: &Place) -> Result<String, String> {
+    let banner = match place {
+        Place::Port(port) => said(&mut connect(*port)?, 12),
+        Place::Socket(path) => UnixStream::connect(path).and_then(|mut stream| said(&mut stream, 12)),
+    };
+    let banner = banner.map_err(|error| format!("{place} sent no VNC banner: {}", plain(&error)))?;
     let text = String::from_utf8_lossy(&banner);
     if banner.starts_with(b"RFB ") && banner.ends_with(b"\n") {
-        Ok(format!("port {port} speaks {}", text.trim_end()))
+        Ok(format!("{place} speaks {}", text.trim_end()))
     } else {
-        Err(format!("port {port} sent {text:?}, which is no VNC banner"))
+        Err(format!("{place} sent {text:?}, which is no VNC banner"))
     }
 }
 
@@ -106,8 +130,7 @@ fn http(port: u16, path: &str) -> Result<String, String> {
     let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     let failed = |error: io::Error| format!("port {port} did not answer: {}", plain(&error));
     stream.write_all(request.as_bytes()).map_err(failed)?;
-    let mut line = Vec::new();
-    stream.take(256).read_until_newline(&mut line).map_err(failed)?;
+    let line = said(&mut stream, 256).map_err(failed)?;
     let line = String::from_utf8_lossy(&line);
     let mut words = line.split_whitespace();
     match (words.next(), words.next()) {
@@ -118,18 +141,22 @@ fn http(port: u16, path: &str) -> Result<String, String> {
     }
 }
 
-trait ReadLine {
-    fn read_until_newline(&mut self, line: &mut Vec<u8>) -> io::Result<()>;
-}
-
-impl<R: Read> ReadLine for R {
-    fn read_until_newline(&mut self, line: &mut Vec<u8>) -> io::Result<()> {
-        let mut byte = [0];
-        while self.read(&mut byte)? == 1 && byte != *b"\n" {
-            line.extend_from_slice(&byte);
+/// The first line that a service says, or so many bytes of it. However slowly it speaks, it is not listened to for longer.
+fn said(stream: &mut impl Timed, most: usize) -> io::Result<Vec<u8>> {
+    let started = Instant::now();
+    let (mut line, mut byte) = (Vec::new(), [0]);
+    while line.len() < most && line.last() != Some(&b'\n') {
+        let left = PATIENCE.saturating_sub(started.elapsed());
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
         }
-        Ok(())
+        stream.limit(left)?;
+        match stream.read(&mut byte)? {
+            0 => break,
+            _ => line.extend(byte),
+        }
     }
+    Ok(line)
 }
 
 /// A socket error in words that do not need an error number looked up.
@@ -146,6 +173,7 @@ pub fn plain(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Read;
     use std::net::TcpListener;
 
     /// A server on a free port that says `answer` to its first visitor.
@@ -164,7 +192,8 @@ mod tests {
     fn checks_are_written_as_kind_and_target() {
         assert_eq!("x11:0".parse(), Ok(Check::X11(0)));
         assert_eq!("wm:12".parse(), Ok(Check::WindowManager(12)));
-        assert_eq!("rfb:5900".parse(), Ok(Check::Rfb(5900)));
+        assert_eq!("rfb:5900".parse(), Ok(Check::Rfb(Place::Port(5900))));
+        assert_eq!("rfb:/run/vnc".parse(), Ok(Check::Rfb(Place::Socket("/run/vnc".into()))));
         assert_eq!("http:6080/vnc.html".parse(), Ok(Check::Http(6080, "/vnc.html".into())));
         for bad in ["", "x11", "x11:", "x11:-1", "rfb:70000", "http:6080", "http:1/a b", "ping:1"] {
             assert!(bad.parse::<Check>().is_err(), "{bad}");
@@ -173,9 +202,9 @@ mod tests {
 
     #[test]
     fn a_vnc_server_is_known_by_its_banner() {
-        assert!(Check::Rfb(server(b"RFB 003.008\n")).ask().unwrap().ends_with("RFB 003.008"));
-        assert!(Check::Rfb(server(b"SSH-2.0-Open\n")).ask().unwrap_err().contains("no VNC banner"));
-        assert!(Check::Rfb(server(b"RFB")).ask().is_err());
+        assert!(Check::Rfb(Place::Port(server(b"RFB 003.008\n"))).ask().unwrap().ends_with("RFB 003.008"));
+        assert!(Check::Rfb(Place::Port(server(b"SSH-2.0-Open\n"))).ask().unwrap_err().contains("no VNC banner"));
+        assert!(Check::Rfb(Place::Port(server(b"RFB"))).ask().is_err());
     }
 
     #[test]
@@ -191,7 +220,7 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
-        assert_eq!(Check::Rfb(port).ask(), Err(format!("port {port}: nobody listens")));
+        assert_eq!(Check::Rfb(Place::Port(port)).ask(), Err(format!("port {port}: nobody listens")));
     }
 
     #[test]

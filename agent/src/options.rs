@@ -20,7 +20,7 @@ OPTIONS
 CHECK
   x11:DISPLAY             the X server of this display completes the connection handshake
   wm:DISPLAY              a window manager owns this display (_NET_SUPPORTING_WM_CHECK)
-  rfb:PORT                a VNC server on this local port sends its banner
+  rfb:PORT, rfb:PATH      a VNC server on this local port, or this socket, sends its banner
   http:PORT/PATH          a web server on this local port answers 200 for this path";
 
 /// What the process was asked to do.

@@ -78,6 +78,17 @@ busybox mount ${rootfstype:+-t "$rootfstype"} -o "$access${rootflags:+,$rootflag
 # A link in the image is followed inside the image only once it is the root, so only its presence is asked for.
 [ -e "/root$init" ] || [ -h "/root$init" ] || fail "the root device $device has no $init"
 
+# What this VM alone was handed, in an archive behind this one: it goes to where `LoadCredential=` looks (systemd.exec(5)),
+# into memory. systemd keeps a /run that is mounted already.
+if [ -d /credentials ]; then
+    {
+        busybox mount -t tmpfs -o nosuid,nodev,mode=0755,size=20%,nr_inodes=800k tmpfs /root/run &&
+            busybox mkdir -m 0700 /root/run/credstore &&
+            busybox cp /credentials/* /root/run/credstore/ &&
+            busybox chmod 0400 /root/run/credstore/*
+    } || echo "initrd: the credentials of this VM could not be handed over"
+fi
+
 for place in proc sys dev; do
     busybox mount -o move "/$place" "/root/$place"
 done

@@ -33,6 +33,21 @@ const DRIVERS: [(&str, bool); 6] = [
 
 const INIT: &str = include_str!("init.sh");
 
+/// What a launch puts behind the golden initrd, which ends at `offset`, so that this VM's units find the files by their names
+/// with `LoadCredential=NAME`. The kernel unpacks one archive after the other; one that is not compressed begins at a
+/// multiple of four (Linux `init/initramfs.c`, `unpack_to_rootfs`).
+pub fn credentials(offset: u64, files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut archive = Cpio::new(0);
+    archive.directory("credentials");
+    for (name, content) in files {
+        archive.file(&format!("credentials/{name}"), 0o400, content);
+    }
+    let gap = offset.next_multiple_of(4) - offset;
+    let mut bytes = vec![0; usize::try_from(gap).unwrap_or_default()];
+    bytes.extend(archive.finish());
+    bytes
+}
+
 /// Builds the initrd: a gzip-compressed cpio archive. Same input, same bytes.
 pub fn build(input: &Input) -> Result<Vec<u8>, Error> {
     let modules = Modules::new(input.release, input.paths, input.read).closure(&DRIVERS)?;
@@ -56,4 +71,19 @@ pub fn build(input: &Input) -> Result<Vec<u8>, Error> {
         .write_all(&archive.finish())
         .and_then(|()| packed.finish())
         .map_err(|error| Error::Payload(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::credentials;
+
+    #[test]
+    fn an_archive_of_credentials_begins_where_the_kernel_looks() {
+        for (offset, gap) in [(8, 0), (9, 3), (11, 1)] {
+            let bytes = credentials(offset, &[("secret", b"0123")]);
+            assert!(bytes[..gap].iter().all(|byte| *byte == 0));
+            assert_eq!(&bytes[gap..gap + 6], b"070701", "{offset}");
+            assert!(bytes.windows(18).any(|window| window == b"credentials/secret"));
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::host::{Attachment, Choice, Mac, Nic, Publish};
 use super::vmm::{self, Checked, Machine, Vmm, file};
-use super::{Accelerator, DiskKind, Error, Model, Options, Record, Vm, choice, disk, firecracker, home, host};
+use super::{Accelerator, DiskKind, Error, Model, Options, Record, Secret, Vm, choice, disk, firecracker, home, host};
 use crate::boot::KernelArgs;
 use crate::findings::Severity;
 use crate::gate::{self, Memory, Request, Verdict};
@@ -12,7 +12,8 @@ use crate::progress::{Event, Observer, timed};
 use crate::values::Sha256;
 use home::Home;
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -37,6 +38,8 @@ pub struct Cleared<'o> {
     /// What the guest will see: that, and what the VMM appends.
     args: KernelArgs,
     verdict: Verdict,
+    /// What the guest gets instead of the golden initrd: that, and its secret.
+    initrd: Option<File>,
 }
 
 impl<'o> Cleared<'o> {
@@ -114,6 +117,7 @@ impl<'o> Cleared<'o> {
             given,
             args,
             verdict,
+            initrd: None,
         })
     }
 
@@ -130,6 +134,7 @@ impl<'o> Cleared<'o> {
         let io = |what| move |cause| Error::Io { what, cause };
         let mut record = self.record();
         self.home.write(&record)?;
+        let secret = self.hand_secret().map_err(io("make the VM's secret"))?;
         let mut cgroup = None;
         if self.model == Model::Firecracker {
             self.hand_over(&mut record)?;
@@ -149,7 +154,31 @@ impl<'o> Cleared<'o> {
         let findings = self.verdict.findings.iter().map(|finding| finding.rule).collect();
         let Self { options: Options { timeout, .. }, manifest, attachment, home, mac, .. } = self;
         let (watch, timeout) = (Some(watch), *timeout);
-        Ok(Vm { vmm, _cgroup: cgroup, attachment, home, watch, manifest, record, mac, findings, timeout, started })
+        Ok(Vm {
+            vmm,
+            _cgroup: cgroup,
+            attachment,
+            home,
+            watch,
+            manifest,
+            record,
+            secret,
+            mac,
+            findings,
+            timeout,
+            started,
+        })
+    }
+
+    /// Makes the VM's secret, if the address of one of its services wants one.
+    fn hand_secret(&mut self) -> io::Result<Option<Secret>> {
+        if self.manifest.probes.iter().all(|probe| probe.fragment.is_none()) {
+            return Ok(None);
+        }
+        let secret = Secret::new()?;
+        secret.write(self.home.path())?;
+        self.initrd = Some(secret.behind(&self.verdict.files.initrd)?);
+        Ok(Some(secret))
     }
 
     /// Lets Firecracker have the tap, once the record says what would be left if this process died.
@@ -167,7 +196,7 @@ impl<'o> Cleared<'o> {
 
     /// Calls a function with the machine that this is.
     pub fn with_machine<T>(&self, call: impl FnOnce(&Machine) -> Result<T, vmm::Error>) -> Result<T, Error> {
-        let Self { options, manifest, home, verdict, .. } = self;
+        let Self { options, manifest, home, verdict, initrd, .. } = self;
         let folder = self.folder();
         let checked = |file, recorded: &manifest::File| Checked { file, path: folder.join(&recorded.file) };
         let machine = Machine {
@@ -176,7 +205,7 @@ impl<'o> Cleared<'o> {
             disk: self.disk,
             image: &Checked { file: &verdict.files.image, path: folder.join(&manifest.image.file) },
             kernel: &checked(&verdict.files.vmlinux, &manifest.kernel.vmlinux),
-            initrd: &checked(&verdict.files.initrd, &manifest.initrd),
+            initrd: &checked(initrd.as_ref().unwrap_or(&verdict.files.initrd), &manifest.initrd),
             args: &self.given,
             memory: options.memory,
             cpus: options.cpus,

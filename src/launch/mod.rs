@@ -18,6 +18,7 @@ mod ready;
 mod record;
 mod report;
 mod running;
+mod secret;
 pub mod tool;
 mod vmm;
 
@@ -33,6 +34,7 @@ pub use ready::{Passed, Ready};
 pub use record::Record;
 pub use report::Line;
 pub use running::{DEFAULT as STOP_TIMEOUT, Error as RunningError, Running, find, list};
+pub use secret::Secret;
 pub use vmm::{Accelerator, Jail, Limits, Model, firecracker, program, qemu};
 
 use crate::manifest::Manifest;
@@ -56,6 +58,7 @@ pub struct Vm {
     watch: Option<Watch>,
     manifest: Manifest,
     record: Record,
+    secret: Option<Secret>,
     mac: Mac,
     /// The rules that the gate found broken and let through.
     findings: Vec<&'static str>,

@@ -4,7 +4,7 @@ use super::diagnosis::{self, Unpassed};
 use super::host::{Attachment, Watch};
 use super::probe::{self, Failure};
 use super::vmm::{Vmm, file, tail};
-use super::{Error, Vm};
+use super::{Error, Secret, Vm};
 use crate::manifest::{Probe, ProbeCheck};
 use crate::progress::{Event, Observer};
 use schemars::JsonSchema;
@@ -118,6 +118,7 @@ impl Vm {
             self.home.write(&self.record)?;
             self.forget_capture();
             let name = self.record.name.clone();
+            let passed = probes.iter().zip(passed).map(|(probe, passed)| self.told(probe, passed)).collect();
             return Ok(Ready { name, address: board.address, address_after_ms: address_after, probes: passed });
         }
         if ended == End::Stopped {
@@ -134,6 +135,13 @@ impl Vm {
             .collect();
         let ended = if let End::Vmm(status) = &ended { Some(status.as_str()) } else { None };
         Err(Error::NotReady(Box::new(self.not_ready(board.address, passed, &failed, ended))))
+    }
+
+    /// A probe as whoever launched the VM is told of it: with the address that lets one in.
+    fn told(&self, probe: &Probe, passed: Passed) -> Passed {
+        let secret = self.secret.as_ref().map(Secret::digits);
+        let place = self.record.reach(probe.check.port()).map(|at| probe.address(at, secret));
+        Passed { place: place.unwrap_or(passed.place), ..passed }
     }
 
     /// The boot has been watched; later traffic is nobody's business and would fill the disk.

@@ -3,6 +3,7 @@
 use super::home;
 use super::host;
 use super::record::Record;
+use super::secret::Secret;
 use super::vmm::{file, qemu};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
@@ -128,6 +129,11 @@ impl Running {
         if let Some(record) = Record::read(&self.folder) {
             self.record = record;
         }
+    }
+
+    /// Its secret, while it runs and if it has one.
+    pub fn secret(&self) -> Option<Secret> {
+        Secret::read(&self.folder)
     }
 
     /// The keys that its ssh server has shown.

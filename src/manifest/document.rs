@@ -1,7 +1,7 @@
 //! The document's types. Canonical form: keys sorted, two-space indent, one trailing newline.
 
 use crate::network::NetworkSpec;
-use crate::values::{GuestPath, ParameterKind, Sha256};
+use crate::values::{Fragment, GuestPath, ParameterKind, Sha256};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -175,6 +175,9 @@ pub struct Probe {
     /// `http` or `tcp`.
     #[serde(flatten)]
     pub check: ProbeCheck,
+    /// What a browser needs behind the `#` of the address.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub fragment: Option<Fragment>,
     /// Seconds after VM start.
     pub timeout_seconds: u64,
 }
@@ -198,6 +201,17 @@ pub enum ProbeCheck {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         banner: Option<String>,
     },
+}
+
+impl Probe {
+    /// The address under which a person, or a program, uses the service: its place, with the VM's secret if it wants one.
+    pub fn address(&self, at: std::net::SocketAddr, secret: Option<&str>) -> String {
+        let place = self.check.place(at);
+        match self.fragment.as_ref().zip(secret) {
+            Some((fragment, secret)) => format!("{place}#{}", fragment.with(secret)),
+            None => place,
+        }
+    }
 }
 
 impl ProbeCheck {

@@ -70,11 +70,13 @@ pub(super) fn sample() -> Manifest {
             Probe {
                 name: "agent".to_owned(),
                 check: ProbeCheck::Http { port: 8080, path: "/health".to_owned() },
+                fragment: Some("token={secret}".parse().unwrap()),
                 timeout_seconds: 120,
             },
             Probe {
                 name: "vnc".to_owned(),
                 check: ProbeCheck::Tcp { port: 5900, banner: Some("RFB ".to_owned()) },
+                fragment: None,
                 timeout_seconds: 120,
             },
         ],

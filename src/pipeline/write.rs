@@ -156,7 +156,8 @@ fn probe(probe: &crate::recipe::Probe) -> manifest::Probe {
         ProbeCheck::Http { port, path } => manifest::ProbeCheck::Http { port: *port, path: path.clone() },
         ProbeCheck::Tcp { port, banner } => manifest::ProbeCheck::Tcp { port: *port, banner: banner.clone() },
     };
-    manifest::Probe { name: probe.name.clone(), check, timeout_seconds: probe.timeout.as_secs() }
+    let (name, fragment) = (probe.name.clone(), probe.fragment.clone());
+    manifest::Probe { name, check, fragment, timeout_seconds: probe.timeout.as_secs() }
 }
 
 fn uuid(bytes: &[u8; 16]) -> String {

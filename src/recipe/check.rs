@@ -5,7 +5,7 @@ use super::rules::{BAD_VALUE, MISSING_KEY, UNKNOWN_KEY, WRONG_TYPE};
 use super::source::{Item, ItemValue, Report};
 use crate::boot::KernelArgs;
 use crate::network::Cidr;
-use crate::values::{self, ByteSize, GuestPath, did_you_mean};
+use crate::values::{self, ByteSize, Fragment, GuestPath, did_you_mean};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -142,6 +142,7 @@ impl Form {
             Self::Argument => "one kernel argument",
             Self::HttpProbe => "`:PORT/PATH`",
             Self::TcpProbe => "`:PORT`",
+            Self::Fragment => "characters of a URL's fragment with one `{secret}`",
             Self::Label => "at most 16 bytes",
             Self::Rule => "a rule id, as in `NET-K004`",
         }
@@ -198,6 +199,7 @@ impl Form {
                 probe(text).is_some_and(|(_, path)| path.starts_with('/')) && !text.contains(char::is_whitespace)
             }
             Self::TcpProbe => probe(text).is_some_and(|(_, path)| path.is_empty()),
+            Self::Fragment => text.parse::<Fragment>().is_ok(),
             Self::Label => !text.is_empty() && text.len() <= 16 && text.is_ascii(),
             Self::Rule => is_word(
                 text,
@@ -226,6 +228,7 @@ mod tests {
             (Form::Argument, "console=ttyS0", "a b"),
             (Form::HttpProbe, ":8080/health", ":8080"),
             (Form::TcpProbe, ":5900", ":0"),
+            (Form::Fragment, "token={secret}", "token"),
             (Form::Duration, "2m", "2h"),
             (Form::Cidr, "10.0.0.1/8", "10.0.0.1"),
             (Form::Interface, "eth0", "a-name-that-is-too-long"),

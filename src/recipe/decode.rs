@@ -444,7 +444,12 @@ fn probes(item: &Item, report: &mut Report) -> Vec<Probe> {
             }
         };
         let timeout = item.text_of("timeout").and_then(duration).unwrap_or(Duration::from_secs(120));
-        probes.push(Probe { name: item.text_of("name").unwrap_or_default().to_owned(), check, timeout });
+        let fragment = item.text_of("fragment").and_then(|text| text.parse().ok());
+        if fragment.is_some() && !matches!(check, ProbeCheck::Http { .. }) {
+            report.error(PROBE, item.place, "only the address of `http` has a `fragment`", "asks for `tcp`", None);
+        }
+        let name = item.text_of("name").unwrap_or_default().to_owned();
+        probes.push(Probe { name, check, fragment, timeout });
     }
     probes
 }

@@ -41,6 +41,7 @@ pub(super) enum Form {
     Argument,
     HttpProbe,
     TcpProbe,
+    Fragment,
     Label,
     Rule,
 }
@@ -63,8 +64,8 @@ const fn required(name: &'static str, shape: Shape, doc: &'static str) -> Key {
 }
 
 use Form::{
-    Address, Argument, Boolean, Duration, GuestPath, HostPath, HttpProbe, Integer, Interface, Label, Mode, Name, Owner,
-    Package, Rule, Size, TcpProbe, Text, Unit, Url, UserName,
+    Address, Argument, Boolean, Duration, Fragment, GuestPath, HostPath, HttpProbe, Integer, Interface, Label, Mode,
+    Name, Owner, Package, Rule, Size, TcpProbe, Text, Unit, Url, UserName,
 };
 use Shape::{Choice, List, Map, Object, Scalar, Words};
 
@@ -128,6 +129,11 @@ const ARTIFACT: Shape = Object(&[
 const PROBE: Shape = Object(&[
     required("name", Scalar(Name), "Shown while waiting."),
     key("http", Scalar(HttpProbe), "`:PORT/PATH`: ready when `GET` answers 2xx."),
+    key(
+        "fragment",
+        Scalar(Fragment),
+        "With `http`: what a browser needs behind the `#` of the address, with `{secret}` for the VM's secret, which every launch makes anew and hands to the guest as the credential `vm-secret`.",
+    ),
     key("tcp", Scalar(TcpProbe), "`:PORT`: ready when a connection is accepted."),
     key("banner", TEXT, "With `tcp`: what the server must say first, as in `RFB `."),
     key("timeout", Scalar(Duration), "How long after the VM's start it may take. Default: `120s`."),

@@ -2,7 +2,7 @@
 
 use crate::boot::KernelArgs;
 use crate::network::NetworkSpec;
-use crate::values::{ByteSize, GuestPath, ParameterKind, Sha256};
+use crate::values::{ByteSize, Fragment, GuestPath, ParameterKind, Sha256};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -172,6 +172,8 @@ pub struct Probe {
     pub name: String,
     /// What is asked.
     pub check: ProbeCheck,
+    /// What a browser needs behind the `#` of the address.
+    pub fragment: Option<Fragment>,
     /// How long after VM start it may take.
     pub timeout: Duration,
 }

@@ -77,6 +77,7 @@ fn scalar(form: Form) -> Value {
         Form::Address => plain("[0-9A-Fa-f:.]+"),
         Form::Argument => json!({ "type": "string", "minLength": 1 }),
         Form::HttpProbe => plain(":[0-9]{1,5}/\\S*"),
+        Form::Fragment => plain("[^{}#\\s]*\\{secret\\}[^{}#\\s]*"),
         Form::TcpProbe => plain(":[0-9]{1,5}"),
         Form::Rule => plain("[A-Z][A-Z0-9-]*"),
     }

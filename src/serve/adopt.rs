@@ -49,7 +49,7 @@ impl Fleet {
     pub fn adopt(self: &Arc<Self>, orphans: Vec<Orphan>) {
         for Orphan { ticket, running, process } in orphans {
             let entry = Arc::new(Entry::new(ticket.order));
-            entry.locate(&running.record);
+            entry.locate(&running.record, running.secret().as_ref());
             entry.update(|vm| {
                 // One that was not ready ends with the server that started it.
                 vm.state = if running.record.ready { State::Ready } else { State::Booting };

@@ -9,7 +9,7 @@ use super::order::Order;
 use super::problem::Problem;
 use super::supervise::{self, Launcher};
 use super::ticket::Ticket;
-use crate::launch::{self, Record};
+use crate::launch::{self, Record, Secret};
 use axum::http::StatusCode;
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::collections::BTreeMap;
@@ -107,13 +107,13 @@ impl Entry {
         });
     }
 
-    /// What its record says about where it is.
-    pub fn locate(&self, record: &Record) {
+    /// What its record says about where it is, and its secret about who gets in there.
+    pub fn locate(&self, record: &Record, secret: Option<&Secret>) {
         self.update(|vm| {
             vm.address = record.address;
-            let probes = self.order.probes.iter();
+            let (probes, secret) = (self.order.probes.iter(), secret.map(Secret::digits));
             let reached = probes.filter_map(|probe| Some((probe, record.reach(probe.check.port())?)));
-            vm.endpoints = reached.map(|(probe, at)| (probe.name.clone(), probe.check.place(at))).collect();
+            vm.endpoints = reached.map(|(probe, at)| (probe.name.clone(), probe.address(at, secret))).collect();
         });
     }
 

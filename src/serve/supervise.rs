@@ -121,9 +121,10 @@ fn hear(fleet: &Fleet, entry: &Entry, line: Line, from: Instant) {
                 }
             });
         }
-        Line::Ready { vm: record, .. } => {
-            entry.locate(&record);
+        Line::Ready { ready, .. } => {
             entry.update(|vm| {
+                vm.address = ready.address;
+                vm.endpoints = ready.probes.into_iter().map(|probe| (probe.name, probe.place)).collect();
                 if vm.state != State::Stopping {
                     vm.state = State::Ready;
                 }

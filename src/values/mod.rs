@@ -3,6 +3,7 @@
 mod byte_size;
 mod distance;
 mod duration;
+mod fragment;
 mod guest_path;
 mod parameter;
 mod sha256;
@@ -11,6 +12,7 @@ mod utc;
 pub use byte_size::{ByteSize, ByteSizeError};
 pub use distance::{did_you_mean, distance};
 pub use duration::duration;
+pub use fragment::{Fragment, FragmentError};
 pub use guest_path::{GuestPath, GuestPathError};
 pub use parameter::ParameterKind;
 pub use sha256::{Hasher, Sha256, Sha256Error};

@@ -40,7 +40,7 @@ pub struct Machine<'a> {
     pub image: &'a Checked<'a>,
     /// The kernel that the gate has checked, as an ELF file.
     pub kernel: &'a Checked<'a>,
-    /// The initrd that the gate has checked.
+    /// The initrd that the gate has checked, with the VM's secret behind it if it has one.
     pub initrd: &'a Checked<'a>,
     /// The arguments that the gate has checked, but for those that the VMM appends.
     pub args: &'a KernelArgs,
@@ -90,6 +90,8 @@ pub mod file {
     pub const CONSOLE: &str = "console.log";
     /// The keys that the guest's ssh server has shown.
     pub const KNOWN_HOSTS: &str = "known_hosts";
+    /// The VM's secret.
+    pub const SECRET: &str = "secret";
     /// What the VMM itself writes.
     pub const VMM: &str = "vmm.log";
     /// The VMM's control socket.
