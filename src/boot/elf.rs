@@ -17,8 +17,9 @@ pub(super) fn section<'a>(file: &'a [u8], name: &str) -> Option<&'a [u8]> {
     (0..count).find_map(|index| {
         let header = header(index)?;
         let start = u32::from_le_bytes(header.get(..4)?.try_into().ok()?) as usize;
-        let text = strings.get(start..)?.split(|byte| *byte == 0).next()?;
-        if text == name.as_bytes() { body(header) } else { None }
+        // Compared from the front: to look for the end of every name would take quadratic time in a file made for it.
+        let behind = strings.get(start..)?.strip_prefix(name.as_bytes())?;
+        if behind.first() == Some(&0) { body(header) } else { None }
     })
 }
 

@@ -8,10 +8,10 @@ use super::{Error, lz4};
 use std::io::Read;
 
 /// The most that a kernel may unpack to. Debian's is about 55 MB.
-const MAX_VMLINUX: usize = 512 << 20;
+const MAX_VMLINUX: usize = 256 << 20;
 
-/// xz and lzma dictionaries may take this much memory.
-const MAX_MEMORY: u64 = 256 << 20;
+/// xz and lzma dictionaries may take this much memory: the kernel's build asks for 128 MiB at most (`scripts/xz_wrap.sh`).
+const MAX_MEMORY: u64 = 160 << 20;
 
 /// Unpacks the ELF x86-64 kernel in a bzImage.
 pub fn extract_vmlinux(bzimage: &[u8]) -> Result<Vec<u8>, Error> {
@@ -19,7 +19,7 @@ pub fn extract_vmlinux(bzimage: &[u8]) -> Result<Vec<u8>, Error> {
     let (data, size) = payload.split_last_chunk::<4>().ok_or(Error::NotBzImage("its payload is empty"))?;
     let size = u32::from_le_bytes(*size) as usize;
     if size > MAX_VMLINUX {
-        return Err(Error::NotBzImage("its payload says that it unpacks to more than 512 MiB"));
+        return Err(Error::NotBzImage("its payload says that it unpacks to more than 256 MiB"));
     }
     let vmlinux = if payload.starts_with(b"\x7fELF") {
         payload.to_vec() // CONFIG_KERNEL_UNCOMPRESSED
@@ -66,7 +66,8 @@ fn decompress(data: &[u8], payload: &[u8], size: usize) -> Result<(&'static str,
 
     let stream = |method, reader: Result<Box<dyn Read + '_>, String>| {
         let damaged = |problem| Error::Payload(format!("{method}: {problem}"));
-        let mut unpacked = Vec::with_capacity(size);
+        // It grows with what comes, not with what is announced.
+        let mut unpacked = Vec::new();
         // One byte more than announced is enough to see that there is too much.
         let read = reader.map_err(damaged)?.take(size as u64 + 1).read_to_end(&mut unpacked);
         read.map_err(|error| damaged(error.to_string())).map(|_| (method, unpacked))

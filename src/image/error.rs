@@ -89,6 +89,12 @@ pub enum Error {
         /// Why.
         source: ext4_view::Ext4Error,
     },
+    /// There is no superblock.
+    #[error("{} is not an ext4 image: it has no ext4 superblock", image.display())]
+    NoFilesystem {
+        /// The image file.
+        image: PathBuf,
+    },
     /// The superblock speaks of a filesystem that this file cannot hold.
     #[error("{} is cut off or damaged: its superblock speaks of {}, the file has {}", image.display(), ByteSize(*claimed), ByteSize(*size))]
     Geometry {

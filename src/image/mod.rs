@@ -6,6 +6,7 @@ mod declare;
 mod diff;
 mod error;
 mod inventory;
+mod meter;
 mod transfer;
 pub mod verity;
 mod view;

@@ -1,6 +1,7 @@
 //! Reading an image without mounting it.
 
 use super::Error;
+use super::meter::{Meter, geometry};
 use super::walk::{Look, walk};
 use crate::door;
 use crate::network::{FileBytes, GuestFiles, MAX_FILE, SnapshotNode};
@@ -10,7 +11,6 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// The largest directory that is read, in bytes: some hundred thousand names.
@@ -25,6 +25,9 @@ const MAX_TARGET: u64 = 4096;
 pub struct View {
     fs: Ext4,
     name: PathBuf,
+    /// Bytes of the file, and of the filesystem in it.
+    size: u64,
+    filesystem: u64,
     /// What was found at canonical paths: every look at a path asks for all the folders above it, one by one.
     seen: RefCell<HashMap<GuestPath, Option<Metadata>>>,
 }
@@ -80,14 +83,19 @@ impl std::fmt::Display for Kind {
     }
 }
 
-/// Positioned reads: whoever shares the descriptor never sees its offset move.
-struct Positioned(File);
+/// Through a meter, the reader cannot be led in circles.
+struct Metered(Meter);
 
-impl Ext4Read for Positioned {
+impl Ext4Read for Metered {
     fn read(&mut self, start: u64, into: &mut [u8]) -> Result<(), Box<dyn StdError + Send + Sync + 'static>> {
-        Ok(self.0.read_exact_at(into, start)?)
+        Ok(self.0.read(start, into)?)
     }
 }
+
+/// How often a view may read all data of an image: every look at a path reads the folders above it.
+const TIMES: u64 = 16;
+/// And how much besides, in small images.
+const EXTRA: u64 = 1 << 30;
 
 /// The image file that a path means: the one in a folder that a build wrote, else the path itself.
 pub fn file_of(path: &Path) -> PathBuf {
@@ -95,40 +103,16 @@ pub fn file_of(path: &Path) -> PathBuf {
     if inside.is_file() { inside } else { path.to_owned() }
 }
 
-/// The fewest blocks that a block group has (mke2fs(8), `-g`).
-const MIN_GROUP: u64 = 256;
-
-/// Refuses a superblock whose filesystem does not fit into the file, as the kernel does: the reader takes memory for as many
-/// block groups as it names. Source: kernel `Documentation/filesystems/ext4/super.rst`.
-fn geometry(file: &File, name: &Path) -> Result<(), Error> {
-    const SUPERBLOCK: u64 = 1024;
-    let mut block = [0; 1024];
-    let size = file.metadata().map_err(|source| Error::Open { image: name.to_owned(), source })?.len();
-    if file.read_exact_at(&mut block, SUPERBLOCK).is_err() {
-        // Too short for any: the reader says so.
-        return Ok(());
-    }
-    let word = |at: usize| {
-        let bytes = block.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
-        u64::from(u32::from_le_bytes(bytes.unwrap_or_default()))
-    };
-    let (low, log, group, high) = (word(0x4), word(0x18), word(0x20), word(0x150));
-    let blocks = high << 32 | low;
-    let claimed = 1024_u64.checked_shl(log.try_into().unwrap_or(u32::MAX)).and_then(|size| size.checked_mul(blocks));
-    let claimed = claimed.unwrap_or(u64::MAX);
-    if claimed > size || (blocks > MIN_GROUP && (1..MIN_GROUP).contains(&group)) {
-        return Err(Error::Geometry { image: name.to_owned(), claimed, size });
-    }
-    Ok(())
-}
-
 impl View {
     /// Opens an image that is already open. `name` is what errors call it.
     pub fn open(file: File, name: &Path) -> Result<Self, Error> {
-        geometry(&file, name)?;
-        let fs = Ext4::load(Box::new(Positioned(file)))
+        let filesystem = geometry(&file, name)?;
+        let failed = |source| Error::Open { image: name.to_owned(), source };
+        let size = file.metadata().map_err(failed)?.len();
+        let meter = Meter::new(file, TIMES, EXTRA).map_err(failed)?;
+        let fs = Ext4::load(Box::new(Metered(meter)))
             .map_err(|source| Error::NotAnImage { image: name.to_owned(), source })?;
-        Ok(Self { fs, name: name.to_owned(), seen: RefCell::default() })
+        Ok(Self { fs, name: name.to_owned(), size, filesystem, seen: RefCell::default() })
     }
 
     /// Opens an image by its path. A FIFO or another special file is refused, not waited for.
@@ -137,6 +121,15 @@ impl View {
         let opened = door::open(path, "an image", u64::MAX);
         let opened = opened.map_err(|error| Error::Open { image: path.to_owned(), source: error.into() })?;
         Self::open(opened.file, path)
+    }
+
+    /// Fails when the file has more bytes than the filesystem in it: an image that was built has not.
+    pub fn must_fill_its_file(&self) -> Result<(), Error> {
+        let Self { name, size, filesystem, .. } = self;
+        if size == filesystem {
+            return Ok(());
+        }
+        Err(Error::Geometry { image: name.clone(), claimed: *filesystem, size: *size })
     }
 
     /// The filesystem's UUID, 8-4-4-4-12.
@@ -244,11 +237,14 @@ impl View {
     }
 
     /// Copies the regular file that `path` leads to into `out`, piece by piece; the number of bytes, or none when
-    /// there is no regular file.
+    /// there is no regular file. A file that says it has more bytes than the whole image is refused: the rest is holes.
     pub fn copy(&self, path: &GuestPath, out: &mut dyn std::io::Write) -> Result<Option<u64>, Error> {
         let Some((path, metadata)) = self.canonical(path, true)? else { return Ok(None) };
         if !metadata.file_type().is_regular_file() {
             return Ok(None);
+        }
+        if metadata.len() > self.size {
+            return Err(self.too_large(&path, metadata.len(), self.size));
         }
         let mut file = self.fs.open(path.as_str()).map_err(|error| self.failure(&path, error))?;
         let mut buffer = vec![0; 64 << 10];
