@@ -3,11 +3,14 @@
 //! In: a path, what it is for, and the most bytes it may have. Out: an open regular file whose size is known, or its
 //! bytes. Every other room opens such files here, so that nothing a path leads to can block (a FIFO), act when it is
 //! opened (a device), grow without end (`/proc`, a file that is written meanwhile) or fill the memory. Own state
-//! (`store`, `launch`'s folders) and the kernel's own files are read where they are used. Uses no other room.
+//! (`store`, `launch`'s folders) and the kernel's own files are read where they are used. Uses `values`.
 
-use rustix::fs::{Mode, OFlags};
+use crate::values::FileName;
+use rustix::fs::{AtFlags, Mode, OFlags, Stat};
+use rustix::io::Errno;
 use std::fs::{self, File, FileType, Metadata};
 use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
@@ -136,12 +139,51 @@ impl Stamp {
 
 /// Opens a regular file that has at most `limit` bytes. `what` is what it is for, with its article: `a recipe`.
 pub fn open(path: &Path, what: &'static str, limit: u64) -> Result<Opened, Error> {
+    let look = || rustix::fs::stat(path);
+    enter(path, what, limit, look, |flags| rustix::fs::open(path, flags, Mode::empty()))
+}
+
+/// A folder that somebody else filled. Its files are opened by its descriptor and by plain names, and no link is followed: what
+/// is opened is in this folder and nowhere else.
+#[derive(Debug)]
+pub struct Folder {
+    folder: OwnedFd,
+    path: PathBuf,
+}
+
+impl Folder {
+    /// Opens a folder. Links to it are followed.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = rustix::fs::open(path, flags, Mode::empty());
+        let fail = |errno| Error { path: path.to_owned(), problem: io::Error::from(errno).into() };
+        Ok(Self { folder: folder.map_err(fail)?, path: path.to_owned() })
+    }
+
+    /// Opens the regular file of this name, which has at most `limit` bytes.
+    pub fn file(&self, name: &FileName, what: &'static str, limit: u64) -> Result<Opened, Error> {
+        let name = name.as_str();
+        let look = || rustix::fs::statat(&self.folder, name, AtFlags::SYMLINK_NOFOLLOW);
+        let open = |flags| rustix::fs::openat(&self.folder, name, flags | OFlags::NOFOLLOW, Mode::empty());
+        enter(&self.path.join(name), what, limit, look, open)
+    }
+}
+
+fn enter(
+    path: &Path,
+    what: &'static str,
+    limit: u64,
+    look: impl FnOnce() -> Result<Stat, Errno>,
+    open: impl FnOnce(OFlags) -> Result<OwnedFd, Errno>,
+) -> Result<Opened, Error> {
     let fail = |problem| Error { path: path.to_owned(), problem };
     // Looked at first: to open a device may already do something (a tape rewinds, a watchdog starts).
-    regular(fs::metadata(path).map_err(|error| fail(error.into()))?.file_type()).map_err(fail)?;
+    let found = look().map_err(|errno| fail(io::Error::from(errno).into()))?;
+    if !rustix::fs::FileType::from_raw_mode(found.st_mode).is_file() {
+        return Err(fail(Problem::Kind(word(rustix::fs::FileType::from_raw_mode(found.st_mode)))));
+    }
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| fail(io::Error::from(errno).into()))?;
-    let file = File::from(file);
+    let file = File::from(open(flags).map_err(|errno| fail(io::Error::from(errno).into()))?);
     // Looked at again: it may have been replaced meanwhile.
     let metadata = file.metadata().map_err(|error| fail(error.into()))?;
     regular(metadata.file_type()).map_err(fail)?;
@@ -204,6 +246,17 @@ fn regular(kind: FileType) -> Result<(), Problem> {
     if kind.is_file() { Ok(()) } else { Err(Problem::Kind(kind_of(kind))) }
 }
 
+fn word(kind: rustix::fs::FileType) -> &'static str {
+    use rustix::fs::FileType as Kind;
+    match kind {
+        Kind::Directory => "a folder",
+        Kind::Fifo => "a pipe",
+        Kind::Socket => "a socket",
+        Kind::Symlink => "a symbolic link",
+        _ => "a device",
+    }
+}
+
 /// What a file that is not a regular one is, with its article.
 pub fn kind_of(kind: FileType) -> &'static str {
     if kind.is_dir() {
@@ -243,6 +296,29 @@ mod tests {
         assert_eq!(problem(&at("socket")), "it is a socket, not a file");
         assert_eq!(problem(Path::new("/dev/zero")), "it is a device, not a file");
         assert!(problem(&at("loop")).contains("symbolic links"));
+    }
+
+    #[test]
+    fn a_folder_gives_only_what_is_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("file"), "x").unwrap();
+        fs::create_dir(at("below")).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", at("out")).unwrap();
+        std::os::unix::fs::symlink("file", at("in")).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, at("pipe"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        let inside = Folder::open(folder.path()).unwrap();
+        let open = |name: &str| inside.file(&name.parse().unwrap(), "a test", 10);
+        assert_eq!(open("file").unwrap().read().unwrap(), b"x");
+        for (name, problem) in [
+            ("out", "it is a symbolic link, not a file"),
+            ("in", "it is a symbolic link, not a file"),
+            ("pipe", "it is a pipe, not a file"),
+            ("below", "it is a folder, not a file"),
+            ("absent", "there is no such file"),
+        ] {
+            assert_eq!(open(name).unwrap_err().problem.to_string(), problem, "{name}");
+        }
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! Images that mean harm: whatever they hold, reading them ends soon, stays small and says what it could not read.
 
 mod common;
+#[path = "hostile/folder.rs"]
+mod folder;
+#[path = "hostile/inodes.rs"]
+mod inodes;
 
 use common::{need, succeed};
 use goldsmith::boot::{KernelArgs, KernelFacts};
@@ -50,11 +54,20 @@ impl Evil {
 
     /// The image, made by a program that is not ours.
     fn image_of(&self, size: &str) -> PathBuf {
+        self.image_of_blocks(size, &[])
+    }
+
+    fn image_of_blocks(&self, size: &str, blocks: &[&str]) -> PathBuf {
         need("mke2fs", "apt-get install e2fsprogs");
         let image = self.0.path().join("rootfs.ext4");
         let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
         let mut command = Command::new("mke2fs");
-        command.env("PATH", path).args(["-q", "-F", "-t", "ext4", "-d"]).arg(self.0.path().join("tree"));
+        command
+            .env("PATH", path)
+            .args(["-q", "-F", "-t", "ext4"])
+            .args(blocks)
+            .arg("-d")
+            .arg(self.0.path().join("tree"));
         succeed(command.arg(&image).arg(size));
         image
     }

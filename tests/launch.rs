@@ -193,7 +193,7 @@ fn what_cannot_be_launched_says_what_to_type() {
     };
     fails(&["--accel", "emulation", "--network", "bridge=nobridge0"], 1, "ip link add nobridge0 type bridge");
     fails(&["--accel", "emulation", "--set", "decodo_port=1"], 1, "it declares none");
-    fails(&["--accel", "emulation", "--name", "../x"], 1, "at most 40 letters");
+    fails(&["--accel", "emulation", "--name", "../x"], 1, "at most 63 letters");
     fails(&["--network", "nothing"], 2, "user");
     fails(&["--mac", "53:54:00:00:00:01"], 2, "group address");
 }

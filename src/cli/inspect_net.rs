@@ -53,9 +53,11 @@ fn page(interface: &Interface) -> String {
     };
     row(&mut out, "configured by", &[configured]);
     let lease = effective.dhcp4.then(|| "a DHCP lease".to_owned());
-    row(&mut out, "address", &lease.into_iter().chain(effective.addresses.iter().cloned()).collect::<Vec<_>>());
-    row(&mut out, "default route", &effective.gateways);
-    row(&mut out, "name servers", &effective.dns);
+    let addresses = effective.addresses.iter().map(ToString::to_string);
+    row(&mut out, "address", &lease.into_iter().chain(addresses).collect::<Vec<_>>());
+    let texts = |list: &[std::net::IpAddr]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+    row(&mut out, "default route", &texts(&effective.gateways));
+    row(&mut out, "name servers", &texts(&effective.dns));
     row(&mut out, "names", std::slice::from_ref(&interface.resolver));
     list(&mut out, "who it says it is", &interface.identity);
     list(&mut out, "what the host must provide", &interface.needs);
@@ -124,7 +126,8 @@ mod tests {
 
     /// A Debian 12 with netplan and files of our own.
     fn told(files: &[(&str, &str)], args: &str, ip_pnp: Presence) -> String {
-        let lease = netplan::render(&NetworkSpec { interface: "eth0".into(), mode: NetworkMode::Dhcp });
+        let lease =
+            netplan::render(&NetworkSpec { interface: crate::values::InterfaceName::eth0(), mode: NetworkMode::Dhcp });
         let stock = [
             ("/etc/machine-id", ""),
             ("/etc/netplan/01-netcfg.yaml", lease.as_str()),

@@ -209,7 +209,7 @@ fn launch(args: &Args, stopped: &dyn Fn() -> bool) -> Result<(), Error> {
         (folder, _) => folder.clone().unwrap_or_default(),
     };
     let options = Options {
-        name: args.name.clone(),
+        name: args.name.as_deref().map(str::parse).transpose()?,
         append: args.append.clone(),
         set: args.set.clone(),
         publish: args.publish.clone(),

@@ -2,7 +2,7 @@
 
 use crate::boot::KernelArgs;
 use crate::manifest::{Boot, BootParameter};
-use crate::values::did_you_mean;
+use crate::values::{BootArgument, ParameterName, TextError, did_you_mean, shown};
 use std::collections::BTreeMap;
 
 /// Why a launch's arguments cannot be put together.
@@ -32,6 +32,15 @@ pub enum ArgumentError {
         /// What the recipe says about it, in parentheses.
         description: String,
     },
+    /// Something that no kernel argument can be.
+    #[error("{0}\nhelp: --append 'NAME=VALUE …'")]
+    Append(TextError),
+    /// All of them are too long for a kernel.
+    #[error("the kernel arguments have {length} characters together, and a kernel takes {most}\nhelp: give fewer", most = BootArgument::MOST)]
+    TooLong {
+        /// Their length.
+        length: usize,
+    },
 }
 
 /// The kernel arguments in order: the manifest's, its parameters by name, `append`, and what the launcher itself `adds`.
@@ -43,27 +52,34 @@ pub fn arguments(
 ) -> Result<KernelArgs, ArgumentError> {
     let given: BTreeMap<&str, &str> = set.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     if let Some(name) = given.keys().find(|name| !boot.parameters.contains_key(**name)) {
-        let names = || boot.parameters.keys().map(String::as_str);
+        let names = || boot.parameters.keys().map(ParameterName::as_str);
         let hint = match did_you_mean(name, names()) {
             Some(near) => format!("did you mean `{near}`?"),
             None if boot.parameters.is_empty() => "it declares none (recipe: `boot.parameters`)".to_owned(),
             None => format!("its parameters are: {}", names().collect::<Vec<_>>().join(", ")),
         };
-        return Err(ArgumentError::Unknown { name: (*name).to_owned(), hint });
+        return Err(ArgumentError::Unknown { name: shown(name), hint });
     }
-    let mut parts = boot.args.clone();
+    let mut parts: Vec<String> = boot.args.iter().map(ToString::to_string).collect();
     for (name, parameter) in &boot.parameters {
         let value = match given.get(name.as_str()) {
             Some(value) => Some(*value),
             None => default(name, parameter)?,
         };
         let Some(value) = value else { continue };
-        parameter.kind.accepts(value).map_err(|problem| ArgumentError::Value { name: name.clone(), problem })?;
+        parameter.kind.accepts(value).map_err(|problem| ArgumentError::Value { name: name.to_string(), problem })?;
         parts.push(format!("{name}={value}"));
     }
     parts.push(append.to_owned());
     parts.extend(adds.iter().cloned());
-    Ok(KernelArgs::parse(&KernelArgs::parse(&parts.join(" ")).to_string()))
+    let args = KernelArgs::parse(&KernelArgs::parse(&parts.join(" ")).to_string());
+    if let Some(bad) = args.iter().find_map(|arg| arg.text.parse::<BootArgument>().err()) {
+        return Err(ArgumentError::Append(bad));
+    }
+    match args.to_string().len() {
+        length if length > BootArgument::MOST => Err(ArgumentError::TooLong { length }),
+        _ => Ok(args),
+    }
 }
 
 fn default<'p>(name: &str, parameter: &'p BootParameter) -> Result<Option<&'p str>, ArgumentError> {
@@ -80,9 +96,14 @@ mod tests {
     use crate::values::ParameterKind;
 
     fn boot(optional: bool) -> Boot {
-        let port =
-            BootParameter { kind: ParameterKind::Port, optional, default: None, description: Some("Port".into()) };
-        Boot { args: vec!["root=/dev/vda".into(), "rw".into()], parameters: [("decodo_port".to_owned(), port)].into() }
+        let port = BootParameter {
+            kind: ParameterKind::Port,
+            optional,
+            default: None,
+            description: Some(crate::values::Line::lossy("Port")),
+        };
+        let args = ["root=/dev/vda", "rw"].map(|arg| arg.parse().unwrap());
+        Boot { args: args.into(), parameters: [("decodo_port".parse().unwrap(), port)].into() }
     }
 
     fn set(name: &str, value: &str) -> Vec<(String, String)> {
@@ -103,5 +124,11 @@ mod tests {
         assert!(text(arguments(&boot(true), &set("decodo_port", "0"), "", &[])).contains("1 to 65535"));
         assert!(text(arguments(&boot(true), &set("decodo_port", "1 ip=off"), "", &[])).contains("1 to 65535"));
         assert!(text(arguments(&boot(false), &[], "", &[])).contains("must be set (Port)"));
+        for append in ["a\u{1b}[2J", "a\0b", "ü=1", "x=\"a b"] {
+            let message = text(arguments(&boot(true), &[], append, &[]));
+            assert!(message.contains("one kernel argument") && !message.contains(['\u{1b}', '\0']), "{message:?}");
+        }
+        let long = "x ".repeat(1024);
+        assert!(text(arguments(&boot(true), &[], &long, &[])).contains("a kernel takes 2047"));
     }
 }

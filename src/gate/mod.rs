@@ -93,8 +93,14 @@ pub struct Files {
 }
 
 impl Files {
+    /// Whatever their sizes are: those are compared with the manifest's.
     fn open(folder: &Path, recorded: [&manifest::File; 4]) -> Result<Self, Error> {
-        let [image, vmlinuz, vmlinux, initrd] = recorded.map(|recorded| open(&folder.join(&recorded.file)));
+        let inside = door::Folder::open(folder).map_err(unreadable)?;
+        let open = |recorded: &manifest::File| {
+            let opened = inside.file(&recorded.file, "a file of an image", u64::MAX);
+            opened.map(|opened| opened.file).map_err(unreadable)
+        };
+        let [image, vmlinuz, vmlinux, initrd] = recorded.map(open);
         let (image, vmlinuz, vmlinux, initrd) = (image?, vmlinuz?, vmlinux?, initrd?);
         let time = |file| change_time(file).map_err(|cause| Error::Read { path: folder.to_owned(), cause });
         let changed = [time(&image)?, time(&vmlinuz)?, time(&vmlinux)?, time(&initrd)?];
@@ -153,8 +159,7 @@ pub fn rules() -> Vec<RuleDoc> {
 /// Reads the manifest of an image folder.
 pub fn manifest(folder: &Path) -> Result<Manifest, Error> {
     let path = folder.join("manifest.json");
-    let bytes = door::read(&path, "a manifest", manifest::MAX_MANIFEST as u64)
-        .map_err(|error| Error::Read { path: path.clone(), cause: error.into() })?;
+    let bytes = door::read(&path, "a manifest", manifest::MAX_MANIFEST as u64).map_err(unreadable)?;
     Manifest::parse(&bytes).map_err(|cause| Error::Manifest { path, cause })
 }
 
@@ -165,33 +170,39 @@ pub fn check(folder: &Path, manifest: &Manifest, request: &Request) -> Result<Ve
     let root = manifest::File { file: image.file.clone(), size: image.size, digest: image.digest };
     let recorded = [&root, &manifest.kernel.vmlinuz, &manifest.kernel.vmlinux, &manifest.initrd];
     let files = Files::open(folder, recorded)?;
+    let path = folder.join(&image.file);
+    let clone = files.image.try_clone().map_err(|cause| Error::Read { path: path.clone(), cause })?;
+    // The superblock before everything: what it says decides whether there is anything to hash.
+    let view = View::open(clone, &path)?;
+    if files.image.metadata().is_ok_and(|file| file.len() == image.size.get()) {
+        view.must_fill_its_file()?;
+    }
     for (file, recorded) in files.list().into_iter().zip(recorded) {
         findings.extend(differs(&folder.join(&recorded.file), file, recorded, request.memory.as_ref())?);
     }
-    let path = folder.join(&image.file);
-    let clone = files.image.try_clone().map_err(|cause| Error::Read { path: path.clone(), cause })?;
-    let view = View::open(clone, &path)?;
     let inputs = Inputs {
         snapshot: network::capture(&path.display().to_string(), &view)?,
         args: request.args.clone(),
         kernel: manifest.kernel.facts,
         initrd: Initrd::Goldsmith,
-        vmm: VmmFacts { kernel_release: Some(manifest.kernel.release.clone()), ..request.vmm.clone() },
+        vmm: VmmFacts { kernel_release: Some(manifest.kernel.release.to_string()), ..request.vmm.clone() },
         host: request.host.clone(),
         contract: Some(Contract::from(&manifest.network)),
         expect: request.expect,
     };
     let network = network::evaluate(&inputs);
     findings.extend(network.findings.iter().cloned());
-    let waivers: BTreeMap<_, _> = manifest.waivers.iter().chain(&request.allow).collect();
+    let recorded = manifest.waivers.iter().map(|(rule, reason)| (rule.as_str(), reason.as_str()));
+    let allowed = request.allow.iter().map(|(rule, reason)| (rule.as_str(), reason.as_str()));
+    let waivers: BTreeMap<_, _> = recorded.chain(allowed).collect();
     waive(&mut findings, &waivers);
     Ok(Verdict { findings, network, files })
 }
 
 /// Marks what is let through, with the reason.
-fn waive(findings: &mut [Finding], waivers: &BTreeMap<&String, &String>) {
+fn waive(findings: &mut [Finding], waivers: &BTreeMap<&str, &str>) {
     for finding in findings.iter_mut().filter(|finding| finding.rule != CHANGED.id) {
-        finding.waived = waivers.get(&finding.rule.to_owned()).map(|reason| (*reason).clone());
+        finding.waived = waivers.get(finding.rule).map(|reason| (*reason).to_owned());
     }
 }
 
@@ -205,7 +216,7 @@ fn differs(
     let fail = |cause| Error::Read { path: path.to_owned(), cause };
     let metadata = file.metadata().map_err(fail)?;
     let size = metadata.len();
-    if size != recorded.size {
+    if size != recorded.size.get() {
         return Ok(Some(changed(path, &format!("{} bytes", recorded.size), &format!("{size} bytes"))));
     }
     if verity::enforced(file) == Some(recorded.digest) {
@@ -244,8 +255,6 @@ fn changed(path: &Path, recorded: &str, found: &str) -> Finding {
     .help("build the image again: `goldsmith build`")
 }
 
-/// Opens a file of the folder, whatever its size: that is compared with the manifest's.
-fn open(path: &Path) -> Result<File, Error> {
-    let opened = door::open(path, "a file of an image", u64::MAX);
-    Ok(opened.map_err(|error| Error::Read { path: path.to_owned(), cause: error.into() })?.file)
+fn unreadable(error: door::Error) -> Error {
+    Error::Read { path: error.path.clone(), cause: error.into() }
 }

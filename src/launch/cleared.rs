@@ -55,10 +55,10 @@ impl<'o> Cleared<'o> {
             Err(error) => observer.event(Event::Warning(error.to_string())),
         }
         let manifest = gate::manifest(&options.folder)?;
-        let home = Home::create(&vms, options.name.as_deref(), &manifest.name)?;
+        let home = Home::create(&vms, options.name.as_ref(), &manifest.name)?;
         let before = home.before();
         if before.is_some_and(|before| before.digest != manifest.image.digest) {
-            return Err(Error::OtherImage { name: home.name().to_owned(), folder: options.folder.clone() });
+            return Err(Error::OtherImage { name: home.name().to_string(), folder: options.folder.clone() });
         }
         let network = options.network.clone().or_else(|| before?.network.parse().ok()).unwrap_or_default();
         let mac = options.mac.or_else(|| before?.mac.parse().ok()).unwrap_or_else(|| mac_of(home.path()));
@@ -228,7 +228,7 @@ impl<'o> Cleared<'o> {
         let findings = &self.verdict.findings;
         let allowed = findings.iter().filter_map(|finding| Some((finding.rule.to_owned(), finding.waived.clone()?)));
         Record {
-            name: self.home.name().to_owned(),
+            name: self.home.name().clone(),
             image: self.folder(),
             digest: self.manifest.image.digest,
             keep: self.keep,

@@ -3,6 +3,7 @@
 use super::{NotReady, disk, home, host, running, vmm};
 use crate::findings::Finding;
 use crate::gate;
+use crate::values::TextError;
 use std::io;
 use std::path::PathBuf;
 
@@ -15,6 +16,9 @@ pub enum Error {
     /// The gate could not come to a verdict.
     #[error(transparent)]
     Gate(#[from] gate::Error),
+    /// Not a name.
+    #[error("a VM cannot be called so: {0}\nhelp: use at most 63 letters, digits, `-` and `_`")]
+    Name(#[from] TextError),
     /// There is no kept VM of the name.
     #[error(transparent)]
     Kept(running::Error),

@@ -8,7 +8,8 @@
 use super::record::{self, Record};
 use super::vmm::file;
 use super::vmm::firecracker::jail;
-use rustix::fs::{FlockOperation, flock};
+use crate::values::Name;
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
 use std::io;
@@ -29,9 +30,6 @@ pub enum Error {
     /// A VM that is to be deleted is running.
     #[error("{0} is running\nhelp: goldsmith stop {0}")]
     Running(String),
-    /// Not a name.
-    #[error("`{0}` cannot be a VM's name\nhelp: use at most 40 letters, digits, `-` and `_`")]
-    Name(String),
     /// A file operation failed.
     #[error("cannot {what} {}", path.display())]
     Io {
@@ -47,7 +45,7 @@ pub enum Error {
 
 #[derive(Debug)]
 pub struct Home {
-    name: String,
+    name: Name,
     path: PathBuf,
     /// What a kept VM had written down when it last ran.
     before: Option<Record>,
@@ -72,25 +70,21 @@ pub fn root() -> Result<PathBuf, Error> {
 impl Home {
     /// Makes a folder for a VM called `wanted`, or takes that of the kept VM of this name; without a name it is `image-1`,
     /// `image-2`, …
-    pub fn create(root: &Path, wanted: Option<&str>, image: &str) -> Result<Self, Error> {
+    pub fn create(root: &Path, wanted: Option<&Name>, image: &Name) -> Result<Self, Error> {
         let _all = lock_root(root)?;
         if let Some(name) = wanted {
-            let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-            if name.is_empty() || name.len() > 40 || name.starts_with('-') || !name.bytes().all(good) {
-                return Err(Error::Name(name.to_owned()));
-            }
             let home = Self::make(root, name)?.map_or_else(|| Self::again(root, name), |home| Ok(Some(home)))?;
-            return home.ok_or_else(|| Error::Taken(name.to_owned()));
+            return home.ok_or_else(|| Error::Taken(name.to_string()));
         }
         for number in 1_u32.. {
-            if let Some(home) = Self::make(root, &format!("{image}-{number}"))? {
+            if let Some(home) = Self::make(root, &image.numbered(number))? {
                 return Ok(home);
             }
         }
-        Err(Error::Taken(image.to_owned()))
+        Err(Error::Taken(image.to_string()))
     }
 
-    fn make(root: &Path, name: &str) -> Result<Option<Self>, Error> {
+    fn make(root: &Path, name: &Name) -> Result<Option<Self>, Error> {
         let path = root.join(name);
         let io = |what| {
             let path = path.clone();
@@ -101,18 +95,18 @@ impl Home {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
             Err(error) => return Err(io("create")(error)),
         }
-        let lock = File::open(&path).map_err(io("open"))?;
+        let lock = open_folder(&path).map_err(io("open"))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|errno| io("lock")(errno.into()))?;
-        Ok(Some(Self { name: name.to_owned(), path, before: None, keep: false, _lock: lock }))
+        Ok(Some(Self { name: name.clone(), path, before: None, keep: false, _lock: lock }))
     }
 
     /// The folder of a kept VM. None: it runs, or it is not kept.
-    fn again(root: &Path, name: &str) -> Result<Option<Self>, Error> {
+    fn again(root: &Path, name: &Name) -> Result<Option<Self>, Error> {
         let path = root.join(name);
-        let lock = File::open(&path).map_err(|cause| Error::Io { what: "open", path: path.clone(), cause })?;
+        let lock = open_folder(&path).map_err(|cause| Error::Io { what: "open", path: path.clone(), cause })?;
         let free = take(&lock);
         let before = Record::read(&path).filter(|record| free && record.keep);
-        Ok(before.map(|before| Self { name: name.to_owned(), path, before: Some(before), keep: true, _lock: lock }))
+        Ok(before.map(|before| Self { name: name.clone(), path, before: Some(before), keep: true, _lock: lock }))
     }
 
     /// What the VM had written down when it last ran, if it was kept.
@@ -126,7 +120,7 @@ impl Home {
     }
 
     /// The VM's name.
-    pub fn name(&self) -> &str {
+    pub fn name(&self) -> &Name {
         &self.name
     }
 
@@ -173,11 +167,17 @@ pub fn remove(folder: &Path, name: &str) -> Result<(), Error> {
         move |cause| Error::Io { what, path, cause }
     };
     let _all = lock_root(folder.parent().unwrap_or(folder))?;
-    let lock = File::open(folder).map_err(io("open"))?;
+    let lock = open_folder(folder).map_err(io("open"))?;
     if !take(&lock) {
         return Err(Error::Running(name.to_owned()));
     }
     fs::remove_dir_all(folder).map_err(io("delete"))
+}
+
+/// Opens a VM's folder: not another one that a link leads to.
+fn open_folder(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
 }
 
 /// Locks a folder, unless somebody holds it for longer than a look at it takes.
@@ -198,7 +198,8 @@ pub fn reconcile(root: &Path) -> Result<Vec<String>, Error> {
     let mut cleaned = Vec::new();
     for entry in fs::read_dir(root).map_err(io("read", root))? {
         let path = entry.map_err(io("read", root))?.path();
-        let Ok(folder) = File::open(&path) else { continue };
+        // What is no folder was not made by a launch, and where a link leads is nobody's VM.
+        let Ok(folder) = open_folder(&path) else { continue };
         if flock(&folder, FlockOperation::NonBlockingLockExclusive).is_err() {
             continue;
         }
@@ -244,7 +245,7 @@ pub fn list(root: &Path) -> Result<Vec<(PathBuf, Record)>, Error> {
 
 /// Whether a launch holds the folder.
 pub fn is_running(folder: &Path) -> bool {
-    File::open(folder).is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err())
+    open_folder(folder).is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err())
 }
 
 /// A VMM works in its machine's folder, so whoever works there is what is left of it.
@@ -278,15 +279,44 @@ mod tests {
     #[test]
     fn names_are_counted_and_folders_go_with_their_vm() {
         let root = tempfile::tempdir().unwrap();
-        let first = Home::create(root.path(), None, "desktop").unwrap();
-        let second = Home::create(root.path(), None, "desktop").unwrap();
-        assert_eq!((first.name(), second.name()), ("desktop-1", "desktop-2"));
-        assert!(matches!(Home::create(root.path(), Some("desktop-2"), "x"), Err(Error::Taken(_))));
-        for bad in ["", "../x", "a/b", "-x", "ü"] {
-            assert!(matches!(Home::create(root.path(), Some(bad), "x"), Err(Error::Name(_))), "{bad}");
-        }
+        let [desktop, second_name]: [Name; 2] = ["desktop", "desktop-2"].map(|name| name.parse().unwrap());
+        let first = Home::create(root.path(), None, &desktop).unwrap();
+        let second = Home::create(root.path(), None, &desktop).unwrap();
+        assert_eq!((first.name().as_str(), second.name().as_str()), ("desktop-1", "desktop-2"));
+        assert!(matches!(Home::create(root.path(), Some(&second_name), &desktop), Err(Error::Taken(_))));
+        let long: Name = "x".repeat(63).parse().unwrap();
+        let third = Home::create(root.path(), None, &long).unwrap();
+        assert_eq!(third.name().as_str(), format!("{}-1", "x".repeat(61)));
         assert!(reconcile(root.path()).unwrap().is_empty());
-        drop((first, second));
+        drop((first, second, third));
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn links_among_the_folders_are_left_alone_and_never_followed() {
+        let (root, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(other.path().join("precious"), "x").unwrap();
+        std::os::unix::fs::symlink(other.path(), root.path().join("link-1")).unwrap();
+        fs::create_dir(root.path().join("dead")).unwrap();
+        std::os::unix::fs::symlink(other.path(), root.path().join("dead/inside")).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", root.path().join("dead").join(record::FILE)).unwrap();
+        assert_eq!(reconcile(root.path()).unwrap(), ["dead"]);
+        let name: Name = "link-1".parse().unwrap();
+        assert!(Home::create(root.path(), Some(&name), &name).is_err());
+        assert!(remove(&root.path().join("link-1"), "link-1").is_err());
+        assert_eq!(fs::read(other.path().join("precious")).unwrap(), b"x");
+    }
+
+    #[test]
+    fn a_panic_takes_the_folder_along() {
+        let root = tempfile::tempdir().unwrap();
+        let name: Name = "desktop".parse().unwrap();
+        let work = || {
+            let home = Home::create(root.path(), None, &name).unwrap();
+            fs::write(home.path().join("disk.ext4"), "x").unwrap();
+            panic!("in the middle of it");
+        };
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_err();
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
     }
 

@@ -12,6 +12,7 @@ mod error;
 mod home;
 pub mod host;
 mod not_ready;
+mod option_list;
 mod options;
 mod probe;
 mod ready;

@@ -90,7 +90,7 @@ impl Vm {
             None if address.is_none() => format!("{name}: not asked, the guest's address is not known"),
             None => format!("{name}: not asked yet"),
         });
-        NotReady { name: name.clone(), failed: failed.collect(), diagnosis, passed }
+        NotReady { name: name.to_string(), failed: failed.collect(), diagnosis, passed }
     }
 
     /// The units that failed, with the ports that their files in the image name.

@@ -2,7 +2,7 @@
 
 use super::host::{Choice, Mac, Publish};
 use super::{Accelerator, DiskKind, Jail, Limits, Model};
-use crate::values::ByteSize;
+use crate::values::{ByteSize, Name};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ pub struct Options {
     /// The image folder.
     pub folder: PathBuf,
     /// The VM's name; by default the image's, with a number.
-    pub name: Option<String>,
+    pub name: Option<Name>,
     /// Kernel arguments behind the manifest's.
     pub append: String,
     /// Values of the parameters that the manifest declares.

@@ -1,9 +1,11 @@
 //! Asking a guest's services whether they answer.
 
-use crate::manifest::ProbeCheck;
+use crate::manifest::{HttpProbe, ProbeCheck, TcpProbe};
+use crate::values::visible;
 use std::io::{self, Read as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
+use ureq::http::Uri;
 
 /// How long one question may take. An emulated guest on a busy host needs seconds for a web page; giving up on it early
 /// would only make it begin anew.
@@ -11,6 +13,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a connection without a banner is watched: user networking accepts before the guest does, and hangs up when
 /// the guest refuses.
 const LINGER: Duration = Duration::from_millis(250);
+/// The most bytes of an answer's head.
+const MAX_HEAD: usize = 16 << 10;
 /// How much of an answer is shown.
 const SHOWN: u64 = 400;
 
@@ -48,24 +52,29 @@ impl std::fmt::Display for Failure {
 /// Asks once. On success: what was answered, in a few words.
 pub fn ask(check: &ProbeCheck, at: SocketAddr) -> Result<String, Failure> {
     match check {
-        ProbeCheck::Http { path, .. } => http(at, path),
-        ProbeCheck::Tcp { banner, .. } => tcp(at, banner.as_deref()),
+        ProbeCheck::Http(HttpProbe { path, .. }) => http(at, path),
+        ProbeCheck::Tcp(TcpProbe { banner, .. }) => tcp(at, banner.as_deref()),
     }
 }
 
+/// A `GET` to this very address: the URL is put together from its parts, no redirect is followed, no proxy asked, and of the
+/// answer neither head nor body nor time is without bounds.
 fn http(at: SocketAddr, path: &str) -> Result<String, Failure> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_global(Some(PATIENCE))
         .http_status_as_error(false)
         .max_redirects(0)
+        .max_response_header_size(MAX_HEAD)
         .proxy(None)
         .user_agent(concat!("goldsmith/", env!("CARGO_PKG_VERSION")))
         .build()
         .into();
-    let response = agent.get(format!("http://{at}{path}")).call().map_err(|error| match error {
+    let url = Uri::builder().scheme("http").authority(at.to_string()).path_and_query(path).build();
+    let url = url.map_err(|error| Failure::Answer(format!("the probe's path cannot be asked for: {error}")))?;
+    let response = agent.get(url).call().map_err(|error| match error {
         ureq::Error::Io(error) => connection(&error),
         ureq::Error::Timeout(_) => Failure::Silent,
-        error => Failure::Answer(shown(&error.to_string())),
+        error => Failure::Answer(plain(error.to_string().as_bytes())),
     })?;
     let status = response.status().as_u16();
     if (200..300).contains(&status) {
@@ -74,47 +83,41 @@ fn http(at: SocketAddr, path: &str) -> Result<String, Failure> {
     let mut body = Vec::new();
     // The status alone already says that it failed.
     let _ = response.into_body().into_reader().take(SHOWN).read_to_end(&mut body);
-    let body = String::from_utf8_lossy(&body);
-    let body = body.split_whitespace().collect::<Vec<_>>().join(" ");
-    Err(Failure::Status { status, body: shown(&body) })
+    Err(Failure::Status { status, body: plain(&body) })
 }
 
-/// What a guest has said, for a terminal or a log: what would move the cursor, or hide or turn text, is seen as what it is.
-fn shown(said: &str) -> String {
-    let mut text = String::new();
-    for letter in said.chars() {
-        if matches!(letter, '"' | '\'' | '\\') { text.push(letter) } else { text.extend(letter.escape_debug()) }
-    }
-    text
+/// Words of a guest, for a terminal or a log: what would move the cursor, or hide or turn text, is seen as what it is.
+fn plain(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    visible(&text.split_whitespace().collect::<Vec<_>>().join(" "), SHOWN as usize)
 }
 
 fn tcp(at: SocketAddr, banner: Option<&str>) -> Result<String, Failure> {
+    let started = Instant::now();
     let mut stream = TcpStream::connect_timeout(&at, PATIENCE).map_err(|error| connection(&error))?;
-    let wanted = banner.unwrap_or_default().as_bytes();
-    let patience = if wanted.is_empty() { LINGER } else { PATIENCE };
-    let (mut said, started) = (Vec::new(), Instant::now());
-    while said.len() < wanted.len().max(1) {
-        // However slowly it speaks: the question as a whole takes no longer.
-        let left = patience.saturating_sub(started.elapsed()).max(Duration::from_millis(1));
+    let Some(wanted) = banner else {
+        stream.set_read_timeout(Some(LINGER)).map_err(|error| connection(&error))?;
+        return match stream.read(&mut [0]) {
+            Ok(0) => Err(Failure::Closed("the connection was closed at once".to_owned())),
+            Err(error) if !is_timeout(&error) => Err(connection(&error)),
+            _ => Ok("accepts connections".to_owned()),
+        };
+    };
+    let mut said = vec![0; wanted.len()];
+    let mut rest = said.as_mut_slice();
+    while !rest.is_empty() {
+        // Not anew for every byte: a guest that drips would be waited for as long as its greeting has letters.
+        let left = PATIENCE.checked_sub(started.elapsed()).filter(|left| !left.is_zero()).ok_or(Failure::Silent)?;
         stream.set_read_timeout(Some(left)).map_err(|error| connection(&error))?;
-        let mut piece = vec![0; wanted.len().max(1) - said.len()];
-        match stream.read(&mut piece) {
-            Ok(0) if said.is_empty() => {
-                return Err(Failure::Closed("the connection was closed at once".to_owned()));
-            }
-            Ok(0) => break,
-            Ok(count) => said.extend(piece.into_iter().take(count)),
-            Err(error) if wanted.is_empty() && is_timeout(&error) => break,
-            Err(error) => return Err(connection(&error)),
-        }
-        if !wanted.is_empty() && started.elapsed() >= patience {
-            return Err(Failure::Silent);
+        match stream.read(rest).map_err(|error| connection(&error))? {
+            0 => return Err(Failure::Closed("the connection was closed at once".to_owned())),
+            count => rest = rest.get_mut(count..).unwrap_or_default(),
         }
     }
-    match banner.filter(|_| !wanted.is_empty()) {
-        None => Ok("accepts connections".to_owned()),
-        Some(banner) if said == wanted => Ok(format!("answers `{}`", shown(banner.trim()))),
-        Some(_) => Err(Failure::Answer(format!("it says `{}`", shown(&String::from_utf8_lossy(&said))))),
+    if said == wanted.as_bytes() {
+        Ok(format!("answers `{}`", wanted.trim()))
+    } else {
+        Err(Failure::Answer(format!("it says `{}`", plain(&said))))
     }
 }
 
@@ -160,8 +163,10 @@ mod tests {
 
     #[test]
     fn answers_are_judged() {
-        let tcp = |banner: Option<&str>| ProbeCheck::Tcp { port: 0, banner: banner.map(str::to_owned) };
-        let http = ProbeCheck::Http { port: 0, path: "/health".to_owned() };
+        let port = crate::values::Port::MIN;
+        let tcp =
+            |banner: Option<&str>| ProbeCheck::Tcp(TcpProbe { port, banner: banner.map(|text| text.parse().unwrap()) });
+        let http = ProbeCheck::Http(HttpProbe { port, path: "/health".parse().unwrap() });
         assert!(ask(&tcp(Some("RFB ")), serve(b"RFB 003.008\n")).is_ok());
         assert!(ask(&tcp(None), serve(b"x")).is_ok());
         assert!(matches!(ask(&tcp(Some("RFB ")), serve(b"SSH-2.0-x")), Err(Failure::Answer(_))));
@@ -174,32 +179,64 @@ mod tests {
         assert!(matches!(ask(&tcp(None), free), Err(Failure::Closed(_))));
     }
 
+    /// A guest that says something for ever: `head` once, then `more` again and again, with a pause between.
+    fn endless(head: &'static [u8], more: &'static [u8], pause: Duration) -> SocketAddr {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let at = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                std::thread::spawn(move || {
+                    let _ = stream.read(&mut [0; 1000]);
+                    let mut good = stream.write_all(head).is_ok();
+                    while good {
+                        good = stream.write_all(more).is_ok();
+                        std::thread::sleep(pause);
+                    }
+                });
+            }
+        });
+        at
+    }
+
     #[test]
-    fn a_hostile_guest_is_heard_briefly_and_followed_nowhere() {
-        let http = ProbeCheck::Http { port: 0, path: "/health".to_owned() };
-        // Where it sends one is not gone to.
-        let away = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n";
-        assert!(matches!(ask(&http, serve(away)), Err(Failure::Status { status: 302, .. })));
-        // A body without end, a head without end, and what is none.
-        let endless = |head: &'static [u8]| {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-            let at = listener.local_addr().unwrap();
-            std::thread::spawn(move || {
-                let Ok((mut stream, _)) = listener.accept() else { return };
-                let _ = stream.read(&mut [0; 1000]);
-                let _ = stream.write_all(head);
-                while stream.write_all(&[b'x'; 10_000]).is_ok() {}
-            });
-            at
-        };
-        let Err(Failure::Status { status: 500, body }) = ask(&http, endless(b"HTTP/1.1 500 No\r\n\r\n")) else {
-            panic!("a status was answered");
-        };
-        assert_eq!(body.len() as u64, SHOWN);
-        assert!(ask(&http, endless(b"HTTP/1.1 200 OK\r\nX: ")).is_err());
-        assert!(ask(&http, endless(b"\x16\x03\x01")).is_err());
+    fn a_guest_that_never_ends_is_not_listened_to_for_ever() {
+        const NOW: Duration = Duration::ZERO;
+        let get = |at| http(at, "/health").unwrap_err();
+        let started = Instant::now();
+        get(endless(b"HTTP/1.1 200 OK\r\n", b"X-Filler: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n", NOW));
+        get(endless(b"HTTP/1.1 200 OK\r\nX: ", &[b'x'; 4096], NOW));
+        get(endless(b"", &[0; 4096], NOW));
+        let sick = get(endless(b"HTTP/1.1 500 Sick\r\nContent-Length: 99999999999\r\n\r\n", &[b'x'; 4096], NOW));
+        assert!(matches!(&sick, Failure::Status { status: 500, body } if body.len() == 400), "{sick}");
         // What it says does not turn the reader's text.
-        let turned = ask(&http, serve("HTTP/1.1 500 No\r\nContent-Length: 6\r\n\r\n\u{202e}abc".as_bytes()));
-        assert_eq!(turned.unwrap_err().to_string(), "HTTP status 500: \\u{202e}abc");
+        let turned = get(serve("HTTP/1.1 500 No\r\nContent-Length: 6\r\n\r\n\u{202e}abc".as_bytes()));
+        assert_eq!(turned.to_string(), "HTTP status 500: \\u{202e}abc");
+        assert!(http(endless(b"HTTP/1.1 200 OK\r\n\r\n", &[b'x'; 4096], NOW), "/health").is_ok());
+        assert!(started.elapsed() < PATIENCE, "{:?}", started.elapsed());
+        let drip = std::thread::scope(|scope| {
+            let pause = Duration::from_millis(300);
+            let head = scope.spawn(move || get(endless(b"HTTP/1.1 200 OK\r\nX: ", b"x", pause)));
+            let interim = scope.spawn(move || get(endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n", pause)));
+            let banner = scope.spawn(move || tcp(endless(b"", b"x", pause), Some(&"x".repeat(128))).unwrap_err());
+            [head, interim, banner].map(|thread| thread.join().unwrap())
+        });
+        assert!(drip.iter().all(|failure| !matches!(failure, Failure::Status { .. })), "{drip:?}");
+        assert!(started.elapsed() < 3 * PATIENCE, "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn a_guest_sends_nobody_elsewhere() {
+        let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        other.set_nonblocking(true).unwrap();
+        let place = other.local_addr().unwrap();
+        let answer = format!("HTTP/1.1 302 Found\r\nLocation: http://{place}/\r\nContent-Length: 0\r\n\r\n");
+        let guest = serve(answer.leak().as_bytes());
+        let failure = http(guest, "/health").unwrap_err();
+        assert!(matches!(failure, Failure::Status { status: 302, .. }), "{failure}");
+        // No manifest can have such a path; should one get here, the guest is asked and nobody else.
+        for path in [format!("@{place}/"), format!("//{place}/"), format!("http://{place}/"), format!("\\@{place}/")] {
+            let _ = http(guest, &path);
+        }
+        assert_eq!(other.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock, "somebody went there");
     }
 }

@@ -5,7 +5,7 @@ use super::host::{Attachment, Watch};
 use super::probe::{self, Failure};
 use super::vmm::{Vmm, file, tail};
 use super::{Error, Secret, Vm};
-use crate::manifest::{Probe, ProbeCheck};
+use crate::manifest::{Probe, ProbeCheck, TcpProbe};
 use crate::progress::{Event, Observer};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -78,8 +78,13 @@ impl Vm {
         let ended = std::thread::scope(|scope| {
             for (index, probe) in probes.iter().enumerate() {
                 let (board, attachment, started) = (&board, &*attachment, *started);
-                let until = started + timeout.unwrap_or(Duration::from_secs(probe.timeout_seconds));
-                scope.spawn(move || follow(index, probe, board, attachment, [started, until], observer));
+                let patience = timeout.unwrap_or(Duration::from_secs(probe.timeout_seconds.get()));
+                // Both are at most a day; what a clock could not hold would wait for as long as it can.
+                let until = started.checked_add(patience);
+                scope.spawn(move || {
+                    let _late = Late { index, board };
+                    follow(index, probe, board, attachment, (started, until), observer);
+                });
             }
             let mut look = || look(vmm, attachment, watch.as_mut(), &probes, &board);
             let mut read = Instant::now();
@@ -117,7 +122,7 @@ impl Vm {
             self.record.ready = true;
             self.home.write(&self.record)?;
             self.forget_capture();
-            let name = self.record.name.clone();
+            let name = self.record.name.to_string();
             let passed = probes.iter().zip(passed).map(|(probe, passed)| self.told(probe, passed)).collect();
             return Ok(Ready { name, address: board.address, address_after_ms: address_after, probes: passed });
         }
@@ -129,7 +134,7 @@ impl Vm {
             .zip(&board.outcomes)
             .filter(|(_, outcome)| outcome.passed.is_none())
             .map(|(probe, outcome)| {
-                let (name, port, failure) = (probe.name.clone(), probe.check.port(), outcome.failure.clone());
+                let (name, port, failure) = (probe.name.to_string(), probe.check.port(), outcome.failure.clone());
                 Unpassed { name, port, failure }
             })
             .collect();
@@ -187,13 +192,29 @@ fn look(
     Ok(vmm.ended().map_err(io("wait for the VMM"))?.map(End::Vmm))
 }
 
+/// Dropped by a panic, it says that its probe will not pass: the VM is not waited for any longer, and goes with the panic.
+struct Late<'b> {
+    index: usize,
+    board: &'b Mutex<Board>,
+}
+
+impl Drop for Late<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Some(outcome) = lock(self.board).outcomes.get_mut(self.index)
+        {
+            outcome.late = true;
+        }
+    }
+}
+
 /// Asks until the probe passes or is late.
 fn follow(
     index: usize,
     probe: &Probe,
     board: &Mutex<Board>,
     attachment: &Attachment,
-    [started, until]: [Instant; 2],
+    (started, until): (Instant, Option<Instant>),
     observer: &dyn Observer,
 ) {
     let update = |change: &dyn Fn(&mut Outcome)| {
@@ -218,13 +239,13 @@ fn follow(
                     let place = probe.check.place(at);
                     let summary = format!("{}: {answer} at {place}", probe.name);
                     observer.event(Event::Finished { stage: "probe", summary, took: after });
-                    let passed = Passed { name: probe.name.clone(), place, answer, after_ms: millis(after) };
+                    let passed = Passed { name: probe.name.to_string(), place, answer, after_ms: millis(after) };
                     return update(&|outcome| outcome.passed = Some(passed.clone()));
                 }
                 Err(failure) => update(&|outcome| outcome.failure = Some(failure.clone())),
             }
         }
-        if Instant::now() > until {
+        if until.is_some_and(|until| Instant::now() > until) {
             return update(&|outcome| outcome.late = true);
         }
         let [least, most] = AGAIN;
@@ -234,7 +255,7 @@ fn follow(
 
 /// User networking accepts connections before the guest does: without a banner only the guest's own acceptance counts.
 fn believed(probe: &Probe, attachment: &Attachment, board: &Mutex<Board>, answer: String) -> Result<String, Failure> {
-    let says_nothing = matches!(probe.check, ProbeCheck::Tcp { banner: None, .. });
+    let says_nothing = matches!(probe.check, ProbeCheck::Tcp(TcpProbe { banner: None, .. }));
     if says_nothing && matches!(attachment, Attachment::User(_)) && !lock(board).accepted.contains(&probe.check.port())
     {
         return Err(Failure::Closed("the guest has not accepted a connection".to_owned()));
@@ -248,4 +269,23 @@ fn millis(time: Duration) -> u64 {
 
 fn lock(board: &Mutex<Board>) -> std::sync::MutexGuard<'_, Board> {
     board.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_that_panics_is_not_waited_for() {
+        let board = Mutex::new(Board { outcomes: vec![Outcome::default(); 2], ..Board::default() });
+        let probe = |index, board, panics: bool| {
+            let _late = Late { index, board };
+            assert!(!panics, "in the middle of it");
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| probe(0, &board, false)).join().unwrap();
+            scope.spawn(|| probe(1, &board, true)).join().unwrap_err();
+        });
+        assert_eq!(lock(&board).outcomes.iter().map(|outcome| outcome.late).collect::<Vec<_>>(), [false, true]);
+    }
 }

@@ -1,7 +1,8 @@
 //! What a launch writes down about its VM, for later commands.
 
 use super::host::{Choice, Trace};
-use crate::values::Sha256;
+use crate::door;
+use crate::values::{Name, Sha256};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,7 +17,7 @@ pub const FILE: &str = "vm.json";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// Its name.
-    pub name: String,
+    pub name: Name,
     /// The image folder.
     pub image: PathBuf,
     /// The digest of the image that its disk was made from.
@@ -51,10 +52,19 @@ pub struct Record {
     pub cgroup: Option<PathBuf>,
 }
 
+/// The longest file of our own in a VM's folder: a record has some hundred bytes, and as much as its kernel arguments.
+const MOST: u64 = 1 << 20;
+
+/// A small file in a VM's folder, in which a VMM may have put something else.
+pub fn own(folder: &Path, name: &str) -> Option<Vec<u8>> {
+    let folder = door::Folder::open(folder).ok()?;
+    folder.file(&name.parse().ok()?, "a VM's record", MOST).ok()?.read().ok()
+}
+
 impl Record {
     /// The record in a VM's folder, if it has one.
     pub fn read(folder: &Path) -> Option<Self> {
-        serde_json::from_slice(&fs::read(folder.join(FILE)).ok()?).ok()
+        serde_json::from_slice(&own(folder, FILE)?).ok()
     }
 
     /// Where a port of the guest is reached from this host, once its address is known. None: it is not forwarded.

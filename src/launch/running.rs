@@ -2,7 +2,7 @@
 
 use super::home;
 use super::host;
-use super::record::Record;
+use super::record::{self, Record};
 use super::secret::Secret;
 use super::vmm::{file, qemu};
 use rustix::io::Errno;
@@ -69,7 +69,7 @@ pub enum Error {
 
 /// How long the guest of the VM in this folder may take to shut down.
 pub fn patience(folder: &Path) -> Duration {
-    let text = fs::read_to_string(folder.join(STOP)).ok();
+    let text = record::own(folder, STOP).and_then(|bytes| String::from_utf8(bytes).ok());
     text.and_then(|text| text.parse().ok()).map_or(DEFAULT, Duration::from_millis)
 }
 
@@ -106,7 +106,7 @@ fn reconcile() -> Result<(), Error> {
 /// The running or kept VM of that name.
 pub fn find(name: &str) -> Result<Running, Error> {
     let all = list()?;
-    let names = || all.iter().map(|vm| vm.record.name.clone()).collect();
+    let names = || all.iter().map(|vm| vm.record.name.to_string()).collect();
     all.iter()
         .find(|vm| vm.record.name == name)
         .cloned()
@@ -160,7 +160,7 @@ impl Running {
         // A launch that cannot be told takes the default.
         let _ = fs::write(self.folder.join(STOP), timeout.as_millis().to_string());
         self.signal(Signal::TERM)?;
-        if !self.ends(timeout + PATIENCE) {
+        if !self.ends(timeout.saturating_add(PATIENCE)) {
             self.signal(Signal::KILL)?;
             self.ends(PATIENCE);
         }
@@ -171,7 +171,7 @@ impl Running {
     pub fn screenshot(&self, to: &Path) -> Result<(), Error> {
         const PICTURE: &str = "screen.png";
         let fail =
-            |cause| Error::Picture { name: self.record.name.clone(), machine: self.record.machine.clone(), cause };
+            |cause| Error::Picture { name: self.record.name.to_string(), machine: self.record.machine.clone(), cause };
         let picture = self.folder.join(PICTURE);
         qemu::screenshot(&self.folder, PICTURE).map_err(fail)?;
         let copied = fs::copy(&picture, to).map_err(|cause| Error::Write { path: to.to_owned(), cause });
@@ -197,7 +197,7 @@ impl Running {
         let process = i32::try_from(self.record.supervisor).ok().and_then(Pid::from_raw).filter(|_| self.is_alive());
         match process.map(|process| kill_process(process, signal)) {
             None | Some(Ok(()) | Err(Errno::SRCH)) => Ok(()),
-            Some(Err(errno)) => Err(Error::Signal { name: self.record.name.clone(), cause: errno.into() }),
+            Some(Err(errno)) => Err(Error::Signal { name: self.record.name.to_string(), cause: errno.into() }),
         }
     }
 }

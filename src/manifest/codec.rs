@@ -1,7 +1,8 @@
 //! Bytes ↔ [`Manifest`]: strict reading with the place of every mistake, one canonical way of writing.
 
-use super::{Manifest, SCHEMA, place};
-use crate::boot::KernelArgs;
+use super::document::most;
+use super::{EffectiveInterface, Manifest, Probe, SCHEMA, place};
+use crate::values::visible;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
@@ -57,7 +58,6 @@ impl Manifest {
         let text = std::str::from_utf8(bytes).map_err(|error| Error::Json(error.to_string()))?;
         check_schema(text)?;
         let manifest: Self = read(text)?;
-        manifest.check_unknown(text)?;
         manifest.check_values()?;
         Ok(manifest)
     }
@@ -67,15 +67,9 @@ impl Manifest {
         canonical(self)
     }
 
-    /// Keys that `deny_unknown_fields` does not see: those beside a flattened enum.
-    fn check_unknown(&self, text: &str) -> Result<(), Error> {
-        let given: Value = serde_json::from_str(text).map_err(|error| Error::Json(error.to_string()))?;
-        let known = serde_json::to_value(self).unwrap_or_default();
-        let Some(pointer) = extra(&given, &known, String::new()) else { return Ok(()) };
-        Err(at(text, place::of(text, &pointer), "the key is unknown".to_owned()))
-    }
-
+    /// What no single value shows.
     fn check_values(&self) -> Result<(), Error> {
+        self.check_counts()?;
         let mut names = BTreeSet::new();
         for (pointer, name) in [
             ("/image/file", &self.image.file),
@@ -83,18 +77,38 @@ impl Manifest {
             ("/kernel/vmlinux/file", &self.kernel.vmlinux.file),
             ("/initrd/file", &self.initrd.file),
         ] {
-            let plain = !matches!(name.as_str(), "" | "." | "..") && !name.contains(['/', '\\', '\0']);
-            value(plain, pointer, || format!("`{}` is not a plain file name", name.escape_debug()))?;
             value(names.insert(name), pointer, || format!("`{name}` is named twice"))?;
         }
-        value(self.image.filesystem == "ext4", "/image/filesystem", || {
-            format!("`{}` is not supported, only `ext4`", self.image.filesystem)
-        })?;
-        for (index, arg) in self.boot.args.iter().enumerate() {
-            let one = KernelArgs::parse(arg).iter().count() == 1 && !arg.contains(['\n', '\0']);
-            value(one, &format!("/boot/args/{index}"), || {
-                format!("`{}` is not one kernel argument", arg.escape_debug())
-            })?;
+        for (name, parameter) in &self.boot.parameters {
+            let good = parameter.default.as_ref().map_or(Ok(()), |default| parameter.kind.accepts(default));
+            value(good.is_ok(), &format!("/boot/parameters/{name}/default"), || good.err().unwrap_or_default())?;
+        }
+        let mut probes = BTreeSet::new();
+        for (index, Probe { name, .. }) in self.probes.iter().enumerate() {
+            value(probes.insert(name), &format!("/probes/{index}/name"), || format!("`{name}` is named twice"))?;
+        }
+        Ok(())
+    }
+
+    fn check_counts(&self) -> Result<(), Error> {
+        let network = &self.network;
+        let lists = network.effective.iter().flat_map(|(name, interface)| {
+            let EffectiveInterface { addresses, gateways, dns, .. } = interface;
+            [("addresses", addresses.len()), ("gateways", gateways.len()), ("dns", dns.len())]
+                .map(|(list, count)| (format!("/network/effective/{name}/{list}"), count, most::ADDRESSES))
+        });
+        let counts = [
+            ("/artifacts", self.artifacts.len(), most::ARTIFACTS),
+            ("/boot/args", self.boot.args.len(), most::ARGS),
+            ("/boot/parameters", self.boot.parameters.len(), most::PARAMETERS),
+            ("/network/effective", network.effective.len(), most::INTERFACES),
+            ("/network/files", network.files.len(), most::FILES),
+            ("/probes", self.probes.len(), most::PROBES),
+            ("/waivers", self.waivers.len(), most::WAIVERS),
+        ];
+        let counts = counts.map(|(pointer, count, most)| (pointer.to_owned(), count, most));
+        for (pointer, count, most) in counts.into_iter().chain(lists) {
+            value(count <= most, &pointer, || format!("{count} are there, and {most} may be"))?;
         }
         Ok(())
     }
@@ -141,7 +155,7 @@ fn check_schema(text: &str) -> Result<(), Error> {
     let head: Result<Head, _> = serde_json::from_str(text);
     let found = match head {
         Ok(Head { schema: Some(Value::String(schema)) }) if schema == SCHEMA => return Ok(()),
-        Ok(Head { schema: Some(other) }) => other.to_string(),
+        Ok(Head { schema: Some(other) }) => shown_text(&other.to_string()),
         Ok(Head { schema: None }) => "missing".to_owned(),
         Err(error) if error.is_data() => return Err(shape(text, &error)),
         Err(error) => return Err(Error::Json(error.to_string())),
@@ -157,7 +171,13 @@ fn shape(text: &str, error: &serde_json::Error) -> Error {
     let message = error.to_string();
     // serde_json ends its messages with the place, which is said in front here.
     let problem = message.rsplit_once(" at line ").map_or(message.as_str(), |(problem, _)| problem).to_owned();
-    let offset = place::offset(text, error.line(), error.column());
+    let mut offset = place::offset(text, error.line(), error.column());
+    // A value of the right type and the wrong form is noticed when the comma behind it has been read.
+    if !problem.starts_with("invalid type")
+        && let Some(before) = text.get(..offset + 2).and_then(|before| before.trim_end().strip_suffix(','))
+    {
+        offset = before.len().saturating_sub(1);
+    }
     let mut pointer = place::pointer(text, offset);
     if problem.starts_with("missing field") {
         // That is noticed at the closing brace, behind the last key.
@@ -168,34 +188,20 @@ fn shape(text: &str, error: &serde_json::Error) -> Error {
         let parent = pointer.rsplit_once('/').map_or("", |(parent, _)| parent);
         return at(text, place::of(text, &format!("{parent}/{}", place::escape(key))), problem);
     }
-    Error::Shape { pointer: shown(pointer), line: error.line(), column: error.column().max(1), problem }
+    let (line, column, problem) = (error.line(), error.column().max(1), shown_text(&problem));
+    Error::Shape { pointer: shown(&pointer), line, column, problem }
 }
 
 fn at(text: &str, offset: usize, problem: String) -> Error {
     let (line, column) = place::line_column(text, offset);
-    Error::Shape { pointer: shown(place::pointer(text, offset)), line, column, problem }
+    Error::Shape { pointer: shown(&place::pointer(text, offset)), line, column, problem: shown_text(&problem) }
 }
 
-fn shown(pointer: String) -> String {
-    if pointer.is_empty() { "/".to_owned() } else { pointer }
+fn shown(pointer: &str) -> String {
+    if pointer.is_empty() { "/".to_owned() } else { visible(pointer, 200) }
 }
 
-/// The pointer to the first key of `given` that `known` lacks. A null may be left out when writing.
-fn extra(given: &Value, known: &Value, pointer: String) -> Option<String> {
-    match (given, known) {
-        (Value::Object(given), Value::Object(known)) => given.iter().find_map(|(key, value)| {
-            let pointer = format!("{pointer}/{}", place::escape(key));
-            match known.get(key) {
-                Some(known) => extra(value, known, pointer),
-                None if value.is_null() => None,
-                None => Some(pointer),
-            }
-        }),
-        (Value::Array(given), Value::Array(known)) => given
-            .iter()
-            .zip(known)
-            .enumerate()
-            .find_map(|(index, (given, known))| extra(given, known, format!("{pointer}/{index}"))),
-        _ => None,
-    }
+/// Words that may quote what a stranger wrote.
+fn shown_text(text: &str) -> String {
+    visible(text, 300)
 }

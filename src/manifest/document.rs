@@ -1,10 +1,15 @@
 //! The document's types. Canonical form: keys sorted, two-space indent, one trailing newline.
 
-use crate::network::NetworkSpec;
-use crate::values::{Fragment, GuestPath, ParameterKind, Sha256};
+use crate::network::{Cidr, NetworkSpec};
+use crate::values::{
+    ArchitectureName, Banner, BootArgument, Epoch, FileName, FileSize, FilesystemLabel, Fragment, GuestPath, HttpPath,
+    InterfacePattern, KernelRelease, Line, Mode, Name, Owner, PackageCount, ParameterKind, ParameterName,
+    ParameterValue, Port, RuleId, Seconds, Sha256, Uuid,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 
 /// The `schema` value this version writes and reads.
 pub const SCHEMA: &str = "goldsmith.manifest/v1";
@@ -17,9 +22,9 @@ pub struct Manifest {
     /// Always [`SCHEMA`].
     pub schema: String,
     /// The recipe's name.
-    pub name: String,
+    pub name: Name,
     /// Debian architecture.
-    pub architecture: String,
+    pub architecture: ArchitectureName,
     /// The root filesystem.
     pub image: ImageFile,
     /// The packaged bzImage.
@@ -33,11 +38,14 @@ pub struct Manifest {
     /// What it is made of.
     pub packages: Packages,
     /// Built files put in from the host.
+    #[schemars(extend("maxItems" = most::ARTIFACTS))]
     pub artifacts: Vec<ArtifactFile>,
     /// What must answer, in order.
+    #[schemars(extend("maxItems" = most::PROBES))]
     pub probes: Vec<Probe>,
     /// Rules let through, each with its reason.
-    pub waivers: BTreeMap<String, String>,
+    #[schemars(extend("maxProperties" = most::WAIVERS, "propertyNames" = { "pattern": RuleId::PATTERN, "maxLength": RuleId::MOST }))]
+    pub waivers: BTreeMap<RuleId, Line>,
     /// Where it comes from.
     pub provenance: Provenance,
 }
@@ -48,9 +56,9 @@ pub struct Manifest {
 #[serde(deny_unknown_fields)]
 pub struct File {
     /// Plain file name.
-    pub file: String,
+    pub file: FileName,
     /// Bytes.
-    pub size: u64,
+    pub size: FileSize,
     /// fs-verity digest.
     pub digest: Sha256,
 }
@@ -60,17 +68,25 @@ pub struct File {
 #[serde(deny_unknown_fields)]
 pub struct ImageFile {
     /// Plain file name.
-    pub file: String,
+    pub file: FileName,
     /// Apparent bytes.
-    pub size: u64,
+    pub size: FileSize,
     /// fs-verity digest.
     pub digest: Sha256,
     /// `ext4`.
-    pub filesystem: String,
+    pub filesystem: Filesystem,
     /// Filesystem UUID, 8-4-4-4-12.
-    pub uuid: String,
+    pub uuid: Uuid,
     /// Filesystem label.
-    pub label: String,
+    pub label: FilesystemLabel,
+}
+
+/// The kind of a filesystem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Filesystem {
+    /// The only one.
+    Ext4,
 }
 
 /// The kernel, in both forms, with the facts that rules need.
@@ -82,7 +98,7 @@ pub struct Kernel {
     /// The ELF inside it.
     pub vmlinux: File,
     /// `6.1.0-56-cloud-amd64`.
-    pub release: String,
+    pub release: KernelRelease,
     /// Facts from its configuration.
     pub facts: crate::boot::KernelFacts,
 }
@@ -92,9 +108,11 @@ pub struct Kernel {
 #[serde(deny_unknown_fields)]
 pub struct Boot {
     /// Arguments in order.
-    pub args: Vec<String>,
+    #[schemars(extend("maxItems" = most::ARGS))]
+    pub args: Vec<BootArgument>,
     /// Arguments a launch may add, by name.
-    pub parameters: BTreeMap<String, BootParameter>,
+    #[schemars(extend("maxProperties" = most::PARAMETERS, "propertyNames" = { "pattern": ParameterName::PATTERN, "maxLength": ParameterName::MOST }))]
+    pub parameters: BTreeMap<ParameterName, BootParameter>,
 }
 
 /// A declared launch parameter.
@@ -108,10 +126,10 @@ pub struct BootParameter {
     pub optional: bool,
     /// Taken when not set.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub default: Option<String>,
+    pub default: Option<ParameterValue>,
     /// One sentence.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub description: Option<String>,
+    pub description: Option<Line>,
 }
 
 /// The network contract.
@@ -121,9 +139,11 @@ pub struct Network {
     /// What the recipe declares.
     pub declared: NetworkSpec,
     /// Guest files that take part, with the plain SHA-256 of their bytes.
+    #[schemars(extend("maxProperties" = most::FILES))]
     pub files: BTreeMap<GuestPath, Sha256>,
     /// The effective configuration that the model computed at build time, by interface.
-    pub effective: BTreeMap<String, EffectiveInterface>,
+    #[schemars(extend("maxProperties" = most::INTERFACES, "propertyNames" = { "pattern": InterfacePattern::PATTERN, "maxLength": InterfacePattern::MOST }))]
+    pub effective: BTreeMap<InterfacePattern, EffectiveInterface>,
 }
 
 /// What one interface ends up with, as the model computes it.
@@ -131,15 +151,18 @@ pub struct Network {
 #[serde(deny_unknown_fields)]
 pub struct EffectiveInterface {
     /// Who configures it in the end: `networkd`, `kernel`, `ifupdown`, …, `none`, `unknown`.
-    pub manager: String,
+    pub manager: Line,
     /// Whether an IPv4 lease is asked for.
     pub dhcp4: bool,
     /// Fixed addresses with prefix length, sorted.
-    pub addresses: Vec<String>,
+    #[schemars(extend("maxItems" = most::ADDRESSES))]
+    pub addresses: Vec<Cidr>,
     /// Default gateways, sorted.
-    pub gateways: Vec<String>,
+    #[schemars(extend("maxItems" = most::ADDRESSES))]
+    pub gateways: Vec<IpAddr>,
     /// Name servers, in order.
-    pub dns: Vec<String>,
+    #[schemars(extend("maxItems" = most::ADDRESSES))]
+    pub dns: Vec<IpAddr>,
 }
 
 /// What the root filesystem is made of.
@@ -149,7 +172,7 @@ pub struct Packages {
     /// SHA-256 of the lock file's bytes.
     pub lock: Sha256,
     /// How many packages are installed.
-    pub count: usize,
+    pub count: PackageCount,
 }
 
 /// A built file put in from the host.
@@ -161,17 +184,17 @@ pub struct ArtifactFile {
     /// Plain SHA-256 of its bytes.
     pub sha256: Sha256,
     /// Four octal digits.
-    pub mode: String,
+    pub mode: Mode,
     /// `user:group`.
-    pub owner: String,
+    pub owner: Owner,
 }
 
 /// Something that must answer before a VM counts as ready.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "WrittenProbe")]
 pub struct Probe {
     /// Shown while waiting.
-    pub name: String,
+    pub name: Name,
     /// `http` or `tcp`.
     #[serde(flatten)]
     pub check: ProbeCheck,
@@ -179,33 +202,90 @@ pub struct Probe {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub fragment: Option<Fragment>,
     /// Seconds after VM start.
-    pub timeout_seconds: u64,
+    pub timeout_seconds: Seconds,
 }
 
 /// What a probe asks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProbeCheck {
     /// `GET` answers 2xx.
-    Http {
-        /// Guest port.
-        port: u16,
-        /// Path with leading slash.
-        path: String,
-    },
+    Http(HttpProbe),
     /// A connection is accepted.
-    Tcp {
-        /// Guest port.
-        port: u16,
-        /// Expected first bytes.
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        banner: Option<String>,
-    },
+    Tcp(TcpProbe),
+}
+
+/// `GET` answers 2xx.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HttpProbe {
+    /// Guest port.
+    pub port: Port,
+    /// Path with leading slash.
+    pub path: HttpPath,
+}
+
+/// A connection is accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TcpProbe {
+    /// Guest port.
+    pub port: Port,
+    /// Expected first bytes.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub banner: Option<Banner>,
+}
+
+/// A probe as it is written: read field by field, so that a mistake is shown where it stands.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{ "required": ["http"] }, { "required": ["tcp"] }]))]
+struct WrittenProbe {
+    /// Shown while waiting.
+    name: Name,
+    /// `GET` answers 2xx.
+    #[serde(default, deserialize_with = "crate::values::present")]
+    #[schemars(with = "HttpProbe")]
+    http: Option<HttpProbe>,
+    /// A connection is accepted.
+    #[serde(default, deserialize_with = "crate::values::present")]
+    #[schemars(with = "TcpProbe")]
+    tcp: Option<TcpProbe>,
+    /// What a browser needs behind the `#` of the address.
+    #[serde(default, deserialize_with = "crate::values::present")]
+    #[schemars(with = "Fragment")]
+    fragment: Option<Fragment>,
+    /// Seconds after VM start.
+    timeout_seconds: Seconds,
+}
+
+impl TryFrom<WrittenProbe> for Probe {
+    type Error = &'static str;
+
+    fn try_from(written: WrittenProbe) -> Result<Self, Self::Error> {
+        let check = match (written.http, written.tcp) {
+            (Some(http), None) => ProbeCheck::Http(http),
+            (None, Some(tcp)) => ProbeCheck::Tcp(tcp),
+            _ => return Err("a probe asks either `http` or `tcp`"),
+        };
+        let WrittenProbe { name, fragment, timeout_seconds, .. } = written;
+        Ok(Self { name, check, fragment, timeout_seconds })
+    }
+}
+
+impl JsonSchema for Probe {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Probe".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        WrittenProbe::json_schema(generator)
+    }
 }
 
 impl Probe {
     /// The address under which a person, or a program, uses the service: its place, with the VM's secret if it wants one.
-    pub fn address(&self, at: std::net::SocketAddr, secret: Option<&str>) -> String {
+    pub fn address(&self, at: SocketAddr, secret: Option<&str>) -> String {
         let place = self.check.place(at);
         match self.fragment.as_ref().zip(secret) {
             Some((fragment, secret)) => format!("{place}#{}", fragment.with(secret)),
@@ -218,16 +298,17 @@ impl ProbeCheck {
     /// The guest's port.
     pub fn port(&self) -> u16 {
         match self {
-            Self::Http { port, .. } | Self::Tcp { port, .. } => *port,
+            Self::Http(HttpProbe { port, .. }) | Self::Tcp(TcpProbe { port, .. }) => port.get(),
         }
     }
 
     /// What a person would type to ask the same of a guest whose port is reached `at` an address: an URL for HTTP, else
     /// `ADDRESS:PORT`.
-    pub fn place(&self, at: std::net::SocketAddr) -> String {
+    pub fn place(&self, at: SocketAddr) -> String {
         match self {
-            Self::Http { path, .. } => format!("http://{at}{path}"),
-            Self::Tcp { .. } => at.to_string(),
+            // A path begins with its slash, so it cannot become a part of the authority.
+            Self::Http(HttpProbe { path, .. }) => format!("http://{at}{path}"),
+            Self::Tcp(_) => at.to_string(),
         }
     }
 }
@@ -241,7 +322,20 @@ pub struct Provenance {
     /// Digest over all overlay files (paths, modes, contents), in order.
     pub overlays: Sha256,
     /// goldsmith's version.
-    pub tool: String,
+    pub tool: Line,
     /// Seconds since 1970: the newest time stamp in the image.
-    pub epoch: i64,
+    pub epoch: Epoch,
+}
+
+/// The most of everything that there may be many of; real manifests have a tenth at most.
+pub(super) mod most {
+    pub const ARTIFACTS: usize = 10_000;
+    /// Each is asked by a thread of its own.
+    pub const PROBES: usize = 64;
+    pub const WAIVERS: usize = 256;
+    pub const ARGS: usize = 512;
+    pub const PARAMETERS: usize = 256;
+    pub const FILES: usize = 20_000;
+    pub const INTERFACES: usize = 64;
+    pub const ADDRESSES: usize = 256;
 }

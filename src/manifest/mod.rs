@@ -17,7 +17,22 @@ pub fn schema() -> serde_json::Value {
     if let Some(root) = schema.as_object_mut() {
         root.insert("title".to_owned(), "goldsmith manifest".into());
     }
+    addresses(&mut schema);
     schema
+}
+
+/// Adds to every IP address what it is made of: validators take `format` for a remark.
+fn addresses(schema: &mut serde_json::Value) {
+    if let Some(object) = schema.as_object_mut()
+        && object.get("format").is_some_and(|format| format == "ip")
+    {
+        object.insert("pattern".to_owned(), "^[0-9A-Fa-f:.]+$".into());
+    }
+    match schema {
+        serde_json::Value::Object(object) => object.values_mut().for_each(addresses),
+        serde_json::Value::Array(items) => items.iter_mut().for_each(addresses),
+        _ => {}
+    }
 }
 
 #[cfg(test)]

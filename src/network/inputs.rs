@@ -154,6 +154,7 @@ pub struct Contract {
 
 impl From<&crate::manifest::Network> for Contract {
     fn from(network: &crate::manifest::Network) -> Self {
-        Self { declared: network.declared.clone(), files: network.files.clone(), effective: network.effective.clone() }
+        let effective = network.effective.iter().map(|(name, interface)| (name.to_string(), interface.clone()));
+        Self { declared: network.declared.clone(), files: network.files.clone(), effective: effective.collect() }
     }
 }

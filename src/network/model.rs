@@ -12,6 +12,7 @@ use super::others::{self, CloudInit};
 use super::{Cidr, Initrd, Inputs, Place, Said, udev};
 use crate::boot::{KernelArgs, Presence};
 use crate::manifest::EffectiveInterface;
+use crate::values::Line;
 use std::net::IpAddr;
 
 /// Somebody in the guest's userspace who configures the NIC.
@@ -549,45 +550,45 @@ impl<'i> Model<'i> {
     /// What the NIC ends up with.
     pub fn effective(&self) -> EffectiveInterface {
         let mut effective = EffectiveInterface {
-            manager: "none".to_owned(),
+            manager: Line::lossy("none"),
             dhcp4: false,
             addresses: Vec::new(),
             gateways: Vec::new(),
             dns: Vec::new(),
         };
-        let text = |list: &[IpAddr]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
         if self.undecided.is_some() || self.claims.iter().any(|claim| !claim.modelled) {
-            effective.manager = "unknown".to_owned();
+            effective.manager = Line::lossy("unknown");
             return effective;
         }
         let managers: Vec<_> = self.claims.iter().map(|claim| claim.manager).collect();
         if !managers.is_empty() {
-            effective.manager = managers.join("+");
+            effective.manager = Line::lossy(&managers.join("+"));
         }
         for claim in &self.claims {
             effective.dhcp4 |= claim.dhcp4;
-            effective.addresses.extend(claim.addresses.iter().map(ToString::to_string));
-            effective.gateways.extend(text(&claim.gateways));
-            effective.dns.extend(text(&claim.dns));
+            effective.addresses.extend(&claim.addresses);
+            effective.gateways.extend(&claim.gateways);
+            effective.dns.extend(&claim.dns);
         }
         match &self.early {
             Some(early) if self.early_stays() => {
                 if self.claims.is_empty() {
-                    early.who.clone_into(&mut effective.manager);
+                    effective.manager = Line::lossy(early.who);
                     effective.dhcp4 = early.lease;
-                    effective.gateways.extend(early.gateway.map(|gateway| gateway.to_string()));
-                    effective.dns = text(&early.dns);
+                    effective.gateways.extend(early.gateway);
+                    effective.dns.clone_from(&early.dns);
                 }
-                effective.addresses.extend(early.address.map(|address| address.to_string()));
+                effective.addresses.extend(early.address);
             }
             None if self.claims.is_empty() && self.hangs_on_the_kernel() => {
-                "unknown".clone_into(&mut effective.manager);
+                effective.manager = Line::lossy("unknown");
             }
             _ => {}
         }
-        effective.addresses.sort();
+        // As texts, which is how manifests have always had them.
+        effective.addresses.sort_by_key(ToString::to_string);
         effective.addresses.dedup();
-        effective.gateways.sort();
+        effective.gateways.sort_by_key(ToString::to_string);
         effective.gateways.dedup();
         effective
     }

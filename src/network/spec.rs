@@ -1,21 +1,23 @@
 //! The network as a recipe declares it and a manifest promises it.
 
+use crate::values::{InterfaceName, present, shown};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// The network of one VM's main interface, said once.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "WrittenSpec")]
 pub struct NetworkSpec {
     /// Kernel name inside the guest: `eth0`.
-    pub interface: String,
+    pub interface: InterfaceName,
     /// Where the address comes from.
     #[serde(flatten)]
     pub mode: NetworkMode,
 }
 
 /// Where the address comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase", tag = "mode")]
 pub enum NetworkMode {
     /// A DHCPv4 lease.
@@ -27,9 +29,74 @@ pub enum NetworkMode {
         /// Default gateway, inside the prefix.
         gateway: Option<IpAddr>,
         /// Name servers, in order.
-        #[serde(default)]
         dns: Vec<IpAddr>,
     },
+}
+
+/// A network as it is written: read field by field, so that a mistake is shown where it stands.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend(
+    "if" = { "properties": { "mode": { "const": "dhcp" } } },
+    "then" = { "properties": { "address": false, "gateway": false, "dns": false } },
+    "else" = { "required": ["address"] },
+))]
+struct WrittenSpec {
+    /// Kernel name inside the guest: `eth0`.
+    interface: InterfaceName,
+    /// Where the address comes from.
+    mode: Mode,
+    /// `static`: address with prefix length, `192.168.100.12/24`.
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Cidr")]
+    address: Option<Cidr>,
+    /// `static`: default gateway, inside the prefix.
+    #[serde(default)]
+    gateway: Option<IpAddr>,
+    /// `static`: name servers, in order.
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Vec<IpAddr>", extend("maxItems" = MAX_DNS))]
+    dns: Option<Vec<IpAddr>>,
+}
+
+/// The most name servers; resolvers ask three (resolv.conf(5)).
+const MAX_DNS: usize = 16;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Mode {
+    Dhcp,
+    Static,
+}
+
+impl JsonSchema for NetworkSpec {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "NetworkSpec".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        WrittenSpec::json_schema(generator)
+    }
+}
+
+impl TryFrom<WrittenSpec> for NetworkSpec {
+    type Error = String;
+
+    fn try_from(written: WrittenSpec) -> Result<Self, String> {
+        let WrittenSpec { interface, mode, address, gateway, dns } = written;
+        let mode = match (mode, address) {
+            (Mode::Static, Some(address)) => NetworkMode::Static { address, gateway, dns: dns.unwrap_or_default() },
+            (Mode::Static, None) => return Err("mode `static` needs an `address`".to_owned()),
+            (Mode::Dhcp, None) if gateway.is_none() && dns.is_none() => NetworkMode::Dhcp,
+            (Mode::Dhcp, _) => return Err("`address`, `gateway` and `dns` have no meaning with mode `dhcp`".to_owned()),
+        };
+        if let NetworkMode::Static { dns, .. } = &mode
+            && dns.len() > MAX_DNS
+        {
+            return Err(format!("{} name servers are there, and {MAX_DNS} may be", dns.len()));
+        }
+        Ok(Self { interface, mode })
+    }
 }
 
 /// An address with its prefix length.
@@ -53,7 +120,11 @@ impl JsonSchema for Cidr {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "pattern": "^[0-9a-fA-F.:]+/[0-9]{1,3}$", "description": "An address with its prefix length." })
+        let v4 = "[0-9.]+/(?:[12]?[0-9]|3[0-2])";
+        let v6 = "[0-9a-fA-F.]*:[0-9a-fA-F:.]*/(?:[1-9]?[0-9]|1[01][0-9]|12[0-8])";
+        let pattern = format!("^(?:{v4}|{v6})$");
+        let description = "An address with its prefix length.";
+        schemars::json_schema!({ "type": "string", "pattern": pattern, "description": description })
     }
 }
 
@@ -78,7 +149,7 @@ impl std::str::FromStr for Cidr {
     type Err = CidrError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bad = || CidrError(text.chars().take(80).collect());
+        let bad = || CidrError(shown(text));
         let (address, prefix) = text.split_once('/').ok_or_else(bad)?;
         let address: IpAddr = address.parse().map_err(|_| bad())?;
         let prefix: u8 = prefix.parse().map_err(|_| bad())?;

@@ -31,13 +31,15 @@ pub(super) fn contract(
     let mut evaluation = network::evaluate(&inputs);
     for finding in &mut evaluation.findings {
         let waiver = recipe.waivers.iter().find(|waiver| waiver.rule == finding.rule);
-        finding.waived = waiver.map(|waiver| waiver.reason.clone());
+        finding.waived = waiver.map(|waiver| waiver.reason.to_string());
         let text = format!("{}: {}", finding.rule, finding.message);
         observer.event(if finding.severity >= Severity::Warning { Event::Warning(text) } else { Event::Detail(text) });
     }
     if evaluation.findings.iter().any(Finding::refuses) {
         return Err(Error::Refused(evaluation.findings));
     }
-    contract.effective = evaluation.effective();
+    // A NIC has no other name in a kernel; one that a file of the image asks for in vain has nothing to promise.
+    contract.effective =
+        evaluation.effective().into_iter().filter_map(|(name, is)| Some((name.parse().ok()?, is))).collect();
     Ok(contract)
 }

@@ -113,7 +113,7 @@ fn ship(tree: &mut Tree, artifact: &Artifact, epoch: i64) -> Result<ArtifactFile
     Ok(ArtifactFile {
         path,
         sha256,
-        mode: format!("{:04o}", artifact.mode),
-        owner: format!("{}:{}", artifact.owner, artifact.group),
+        mode: super::typed(&format!("{:04o}", artifact.mode))?,
+        owner: super::typed(&format!("{}:{}", artifact.owner, artifact.group))?,
     })
 }

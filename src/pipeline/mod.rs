@@ -189,7 +189,7 @@ fn build_into(
     let sizes = write::write(&parts, staging, observer)?;
     Ok(BuildReport {
         folder: PathBuf::new(),
-        name: recipe.name.clone(),
+        name: recipe.name.to_string(),
         packages: lock.of_role(Role::Rootfs).count(),
         content: sizes.content,
         size: recipe.image.size.0,
@@ -224,4 +224,10 @@ fn current_lock(
         observer.event(Event::Note(format!("wrote {}", path.display())));
     }
     Ok(lock)
+}
+
+/// A text as manifests have it. The recipe's are checked; others come from packages.
+fn typed<T: std::str::FromStr<Err = crate::values::TextError>>(text: &str) -> Result<T, Error> {
+    let fail = |error| Error::Folder { path: "manifest.json".into(), cause: std::io::Error::other(error) };
+    text.parse().map_err(fail)
 }

@@ -1,16 +1,16 @@
 //! The finished tree and the kernel → the files of the image folder.
 
-use super::Error;
 use super::customize::Customized;
 use super::kernel::Kernel;
 use super::staging::Staging;
+use super::{Error, typed};
 use crate::debian::{Lock, Role};
 use crate::image::{self, verity};
-use crate::manifest::{self, Manifest};
+use crate::manifest::{self, HttpProbe, Manifest, TcpProbe};
 use crate::progress::{Observer, timed};
 use crate::recipe::{ProbeCheck, Recipe};
 use crate::sbom;
-use crate::values::{Hasher, Sha256};
+use crate::values::{Epoch, FileSize, Hasher, Line, PackageCount, Seconds, Sha256};
 use std::fs::{self, File};
 use std::path::Path;
 
@@ -75,7 +75,7 @@ fn options(parts: &Parts) -> image::Options {
     };
     image::Options {
         size: parts.recipe.image.size.0,
-        label: parts.recipe.image.label.clone(),
+        label: parts.recipe.image.label.to_string(),
         uuid,
         hash_seed: [word(0), word(1), word(2), word(3)],
         epoch: parts.lock.epoch,
@@ -97,67 +97,70 @@ fn file(staging: &Staging, name: &str) -> Result<manifest::File, Error> {
     let fail = |cause| Error::Folder { path: path.clone(), cause };
     let opened = File::open(&path).map_err(fail)?;
     let size = opened.metadata().map_err(fail)?.len();
-    Ok(manifest::File { file: name.to_owned(), size, digest: verity::digest(&opened).map_err(fail)? })
+    let digest = verity::digest(&opened).map_err(fail)?;
+    let size = FileSize::try_from(size).map_err(|error| fail(std::io::Error::other(error)))?;
+    Ok(manifest::File { file: typed(name)?, size, digest })
 }
 
 fn manifest(parts: &Parts, staging: &Staging) -> Result<Manifest, Error> {
     let recipe = parts.recipe;
     let options = options(parts);
     let image = file(staging, "rootfs.ext4")?;
+    let packages = parts.lock.of_role(Role::Rootfs).count();
     Ok(Manifest {
         schema: manifest::SCHEMA.to_owned(),
         name: recipe.name.clone(),
-        architecture: recipe.architecture.as_str().to_owned(),
+        architecture: typed(recipe.architecture.as_str())?,
         image: manifest::ImageFile {
             file: image.file,
             size: image.size,
             digest: image.digest,
-            filesystem: "ext4".to_owned(),
-            uuid: uuid(&options.uuid),
-            label: options.label,
+            filesystem: manifest::Filesystem::Ext4,
+            uuid: typed(&uuid(&options.uuid))?,
+            label: recipe.image.label.clone(),
         },
         kernel: manifest::Kernel {
             vmlinuz: file(staging, "vmlinuz")?,
             vmlinux: file(staging, "vmlinux")?,
-            release: parts.kernel.release.clone(),
+            release: typed(&parts.kernel.release)?,
             facts: parts.kernel.facts,
         },
         initrd: file(staging, "initrd.img")?,
-        boot: boot(recipe),
+        boot: boot(recipe)?,
         network: parts.network.clone(),
-        packages: manifest::Packages { lock: parts.lock_digest, count: parts.lock.of_role(Role::Rootfs).count() },
+        packages: manifest::Packages { lock: parts.lock_digest, count: PackageCount::nearest(packages as u64) },
         artifacts: parts.custom.artifacts.clone(),
         probes: recipe.probes.iter().map(probe).collect(),
         waivers: recipe.waivers.iter().map(|waiver| (waiver.rule.clone(), waiver.reason.clone())).collect(),
         provenance: manifest::Provenance {
             recipe: recipe.digest,
             overlays: parts.custom.overlays,
-            tool: format!("goldsmith {}", env!("CARGO_PKG_VERSION")),
-            epoch: parts.lock.epoch,
+            tool: Line::lossy(concat!("goldsmith ", env!("CARGO_PKG_VERSION"))),
+            epoch: Epoch::nearest(parts.lock.epoch.max(0).cast_unsigned()),
         },
     })
 }
 
-fn boot(recipe: &Recipe) -> manifest::Boot {
+fn boot(recipe: &Recipe) -> Result<manifest::Boot, Error> {
     let parameter = |parameter: &crate::recipe::BootParameter| manifest::BootParameter {
         kind: parameter.kind,
         optional: parameter.optional,
         default: parameter.default.clone(),
         description: parameter.description.clone(),
     };
-    manifest::Boot {
-        args: recipe.boot_args.iter().map(|arg| arg.text.clone()).collect(),
+    Ok(manifest::Boot {
+        args: recipe.boot_args.iter().map(|arg| typed(&arg.text)).collect::<Result<_, _>>()?,
         parameters: recipe.boot_parameters.iter().map(|(name, value)| (name.clone(), parameter(value))).collect(),
-    }
+    })
 }
 
 fn probe(probe: &crate::recipe::Probe) -> manifest::Probe {
     let check = match &probe.check {
-        ProbeCheck::Http { port, path } => manifest::ProbeCheck::Http { port: *port, path: path.clone() },
-        ProbeCheck::Tcp { port, banner } => manifest::ProbeCheck::Tcp { port: *port, banner: banner.clone() },
+        ProbeCheck::Http { port, path } => manifest::ProbeCheck::Http(HttpProbe { port: *port, path: path.clone() }),
+        ProbeCheck::Tcp { port, banner } => manifest::ProbeCheck::Tcp(TcpProbe { port: *port, banner: banner.clone() }),
     };
     let (name, fragment) = (probe.name.clone(), probe.fragment.clone());
-    manifest::Probe { name, check, fragment, timeout_seconds: probe.timeout.as_secs() }
+    manifest::Probe { name, check, fragment, timeout_seconds: Seconds::nearest(probe.timeout.as_secs()) }
 }
 
 fn uuid(bytes: &[u8; 16]) -> String {

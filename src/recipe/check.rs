@@ -3,9 +3,11 @@
 use super::keys::{Form, Key, Shape};
 use super::rules::{BAD_VALUE, MISSING_KEY, UNKNOWN_KEY, WRONG_TYPE};
 use super::source::{Item, ItemValue, Report};
-use crate::boot::KernelArgs;
 use crate::network::Cidr;
-use crate::values::{self, ByteSize, Fragment, GuestPath, did_you_mean};
+use crate::values::{
+    self, Banner, BootArgument, ByteSize, FilesystemLabel, Fragment, GuestPath, HttpPath, InterfaceName, Line, Port,
+    RuleId, did_you_mean,
+};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -105,12 +107,11 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
 }
 
 /// `:8080/health` → port and path; `:5900` → port and nothing.
-pub(super) fn probe(text: &str) -> Option<(u16, &str)> {
+pub(super) fn probe(text: &str) -> Option<(Port, &str)> {
     let text = text.strip_prefix(':')?;
     let end = text.find('/').unwrap_or(text.len());
     let (port, path) = text.split_at(end);
-    let port: u16 = port.parse().ok()?;
-    (port != 0).then_some((port, path))
+    Some((port.parse().ok()?, path))
 }
 
 fn is_word(text: &str, first: impl Fn(u8) -> bool, rest: impl Fn(u8) -> bool, most: usize) -> bool {
@@ -136,15 +137,17 @@ impl Form {
             Self::Unit => "a systemd unit with its suffix, as in `ssh.service`",
             Self::UserName => "a user or group name",
             Self::Owner => "`user:group`",
-            Self::Interface => "a name of at most 15 letters, digits, `-`, `_`, `.`",
+            Self::Interface => InterfaceName::EXPECTED,
+            Self::Banner => Banner::EXPECTED,
+            Self::Line => Line::EXPECTED,
             Self::Cidr => "an address with prefix length, as in `192.168.100.12/24`",
             Self::Address => "an IP address",
             Self::Argument => "one kernel argument",
             Self::HttpProbe => "`:PORT/PATH`",
             Self::TcpProbe => "`:PORT`",
             Self::Fragment => "characters of a URL's fragment with one `{secret}`",
-            Self::Label => "at most 16 bytes",
-            Self::Rule => "a rule id, as in `NET-K004`",
+            Self::Label => FilesystemLabel::EXPECTED,
+            Self::Rule => RuleId::EXPECTED,
         }
     }
 
@@ -186,29 +189,19 @@ impl Form {
             Self::Owner => text.split_once(':').is_some_and(|(user, group)| {
                 Self::UserName.accepts(user, false).is_ok() && Self::UserName.accepts(group, false).is_ok()
             }),
-            Self::Interface => is_word(
-                text,
-                |byte| byte.is_ascii_alphanumeric(),
-                |byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte),
-                15,
-            ),
+            Self::Interface => text.parse::<InterfaceName>().is_ok(),
+            Self::Banner => text.parse::<Banner>().is_ok(),
+            Self::Line => text.parse::<Line>().is_ok(),
             Self::Cidr => text.parse::<Cidr>().map_err(|error| error.to_string()).map(|_| true)?,
             Self::Address => text.parse::<IpAddr>().is_ok(),
-            Self::Argument => KernelArgs::parse(text).iter().count() == 1 && !text.contains("${") && text.is_ascii(),
-            Self::HttpProbe => {
-                probe(text).is_some_and(|(_, path)| path.starts_with('/')) && !text.contains(char::is_whitespace)
-            }
+            Self::Argument => text.parse::<BootArgument>().is_ok() && !text.contains("${"),
+            Self::HttpProbe => probe(text).is_some_and(|(_, path)| path.parse::<HttpPath>().is_ok()),
             Self::TcpProbe => probe(text).is_some_and(|(_, path)| path.is_empty()),
             Self::Fragment => text.parse::<Fragment>().is_ok(),
-            Self::Label => !text.is_empty() && text.len() <= 16 && text.is_ascii(),
-            Self::Rule => is_word(
-                text,
-                |byte| byte.is_ascii_uppercase(),
-                |byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'-',
-                20,
-            ),
+            Self::Label => text.parse::<FilesystemLabel>().is_ok(),
+            Self::Rule => text.parse::<RuleId>().is_ok(),
         };
-        if good { Ok(()) } else { Err(format!("`{text}` is not {}", self.expected())) }
+        if good { Ok(()) } else { Err(format!("`{}` is not {}", values::shown(text), self.expected())) }
     }
 }
 

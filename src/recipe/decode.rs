@@ -9,9 +9,10 @@ use super::{
 };
 use crate::boot::KernelArgs;
 use crate::network::{Cidr, KernelIp, NetworkMode, NetworkSpec};
-use crate::values::{ByteSize, GuestPath, ParameterKind, Sha256};
+use crate::values::{ByteSize, GuestPath, HttpPath, InterfaceName, Name, ParameterKind, ParameterName, Sha256, shown};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 const MIRROR: &str = "http://deb.debian.org/debian";
@@ -34,7 +35,7 @@ pub(super) fn decode(item: &Item, report: &mut Report) -> Recipe {
             );
         }
     }
-    let name = item.text_of("name").unwrap_or("unnamed").to_owned();
+    let name = typed(item, "name").unwrap_or_else(Name::unnamed);
     let distribution = distribution(part("distribution"), report);
     let mut packages: Vec<String> = texts(item, "packages");
     packages.sort();
@@ -79,6 +80,11 @@ pub(super) fn decode(item: &Item, report: &mut Report) -> Recipe {
         size_budget: item.text_of("size_budget").and_then(|text| text.parse().ok()),
         name,
     }
+}
+
+/// A value that the table of keys has checked already: what is none is passed over here.
+fn typed<T: FromStr>(item: &Item, key: &str) -> Option<T> {
+    item.text_of(key)?.parse().ok()
 }
 
 fn texts(item: &Item, key: &str) -> Vec<String> {
@@ -146,17 +152,17 @@ fn distribution(item: &Item, report: &mut Report) -> Distribution {
     Distribution { name: item.text_of("name").unwrap_or_default().to_owned(), archives }
 }
 
-fn image(item: &Item, name: &str, report: &mut Report) -> ImageSpec {
+fn image(item: &Item, name: &Name, report: &mut Report) -> ImageSpec {
     let size = item.text_of("size").and_then(|text| text.parse().ok()).unwrap_or(ByteSize(0));
     if let Some(place) = item.get("size").filter(|_| !size.0.is_multiple_of(1 << 20)).map(|item| item.place) {
         report.error(BAD_VALUE, place, "the image's size is not a multiple of 1M", "not whole megabytes", None);
     }
-    let label = item.text_of("label").map_or_else(|| name.chars().take(16).collect(), str::to_owned);
+    let label = typed(item, "label").unwrap_or_else(|| name.into());
     ImageSpec { size, label }
 }
 
 fn network(item: &Item, report: &mut Report) -> NetworkSpec {
-    let interface = item.text_of("interface").unwrap_or("eth0").to_owned();
+    let interface = typed(item, "interface").unwrap_or_else(InterfaceName::eth0);
     let mut problem = |place, message: String, label: &str, help: &str| {
         report.error(NETWORK, place, message, label, Some(help.to_owned()));
     };
@@ -248,7 +254,7 @@ fn boot_address(item: &Item, declared: &NetworkSpec, report: &mut Report) {
     }
 }
 
-fn boot_parameters(item: &Item, report: &mut Report) -> BTreeMap<String, BootParameter> {
+fn boot_parameters(item: &Item, report: &mut Report) -> BTreeMap<ParameterName, BootParameter> {
     let mut parameters = BTreeMap::new();
     for entry in item.get("parameters").map(Item::entries).unwrap_or_default() {
         let item = &entry.item;
@@ -259,18 +265,19 @@ fn boot_parameters(item: &Item, report: &mut Report) -> BTreeMap<String, BootPar
         {
             report.error(BAD_VALUE, place, problem, "not of the declared type", None);
         }
-        if !entry.key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte)) {
+        let Ok(name) = entry.key.parse::<ParameterName>() else {
             report.error(
                 BAD_VALUE,
                 entry.place,
-                format!("`{}` is no name for a kernel argument", entry.key),
-                "letters, digits, `_`, `.`, `-`",
+                format!("`{}` is no name for a kernel argument", shown(&entry.key)),
+                ParameterName::EXPECTED,
                 None,
             );
-        }
-        let description = item.text_of("description").map(str::to_owned);
-        parameters
-            .insert(entry.key.clone(), BootParameter { kind, optional: flag(item, "optional"), default, description });
+            continue;
+        };
+        let default = default.and_then(|text| text.parse().ok());
+        let description = typed(item, "description");
+        parameters.insert(name, BootParameter { kind, optional: flag(item, "optional"), default, description });
     }
     parameters
 }
@@ -428,8 +435,11 @@ fn probes(item: &Item, report: &mut Report) -> Vec<Probe> {
     let mut probes = Vec::new();
     for item in items {
         let check = match (item.text_of("http").and_then(probe), item.text_of("tcp").and_then(probe)) {
-            (Some((port, path)), None) => ProbeCheck::Http { port, path: path.to_owned() },
-            (None, Some((port, _))) => ProbeCheck::Tcp { port, banner: item.text_of("banner").map(str::to_owned) },
+            (Some((port, path)), None) => match path.parse::<HttpPath>() {
+                Ok(path) => ProbeCheck::Http { port, path },
+                Err(_) => continue,
+            },
+            (None, Some((port, _))) => ProbeCheck::Tcp { port, banner: typed(item, "banner") },
             _ => {
                 if item.get("http").is_some() == item.get("tcp").is_some() {
                     report.error(
@@ -444,19 +454,17 @@ fn probes(item: &Item, report: &mut Report) -> Vec<Probe> {
             }
         };
         let timeout = item.text_of("timeout").and_then(duration).unwrap_or(Duration::from_secs(120));
-        let fragment = item.text_of("fragment").and_then(|text| text.parse().ok());
+        let fragment = typed(item, "fragment");
         if fragment.is_some() && !matches!(check, ProbeCheck::Http { .. }) {
             report.error(PROBE, item.place, "only the address of `http` has a `fragment`", "asks for `tcp`", None);
         }
-        let name = item.text_of("name").unwrap_or_default().to_owned();
+        let name = typed(item, "name").unwrap_or_else(Name::unnamed);
         probes.push(Probe { name, check, fragment, timeout });
     }
     probes
 }
 
 fn waivers(item: &Item) -> Vec<Waiver> {
-    let waiver = |item: &Item| {
-        Some(Waiver { rule: item.text_of("rule")?.to_owned(), reason: item.text_of("reason")?.to_owned() })
-    };
+    let waiver = |item: &Item| Some(Waiver { rule: typed(item, "rule")?, reason: typed(item, "reason")? });
     item.items_of("allow").iter().filter_map(waiver).collect()
 }

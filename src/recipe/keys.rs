@@ -36,6 +36,8 @@ pub(super) enum Form {
     UserName,
     Owner,
     Interface,
+    Banner,
+    Line,
     Cidr,
     Address,
     Argument,
@@ -64,8 +66,8 @@ const fn required(name: &'static str, shape: Shape, doc: &'static str) -> Key {
 }
 
 use Form::{
-    Address, Argument, Boolean, Duration, Fragment, GuestPath, HostPath, HttpProbe, Integer, Interface, Label, Mode,
-    Name, Owner, Package, Rule, Size, TcpProbe, Text, Unit, Url, UserName,
+    Address, Argument, Banner, Boolean, Duration, Fragment, GuestPath, HostPath, HttpProbe, Integer, Interface, Label,
+    Line, Mode, Name, Owner, Package, Rule, Size, TcpProbe, Text, Unit, Url, UserName,
 };
 use Shape::{Choice, List, Map, Object, Scalar, Words};
 
@@ -105,7 +107,7 @@ const BOOT_PARAMETER: Shape = Object(&[
     required("type", KINDS, "What values it takes."),
     key("optional", Scalar(Boolean), "A launch may leave it out. Default: false."),
     key("default", TEXT, "Taken when a launch does not set it."),
-    key("description", TEXT, "One sentence for whoever launches."),
+    key("description", Scalar(Line), "One sentence for whoever launches."),
 ]);
 
 const USER: Shape = Object(&[
@@ -135,7 +137,7 @@ const PROBE: Shape = Object(&[
         "With `http`: what a browser needs behind the `#` of the address, with `{secret}` for the VM's secret, which every launch makes anew and hands to the guest as the credential `vm-secret`.",
     ),
     key("tcp", Scalar(TcpProbe), "`:PORT`: ready when a connection is accepted."),
-    key("banner", TEXT, "With `tcp`: what the server must say first, as in `RFB `."),
+    key("banner", Scalar(Banner), "With `tcp`: what the server must say first, as in `RFB `."),
     key("timeout", Scalar(Duration), "How long after the VM's start it may take. Default: `120s`."),
 ]);
 
@@ -219,7 +221,7 @@ pub(super) const RECIPE: &[Key] = &[
         "allow",
         List(&Object(&[
             required("rule", Scalar(Rule), "Rule id, as in `NET-K004`."),
-            required("reason", TEXT, "Why it may pass."),
+            required("reason", Scalar(Line), "Why it may pass."),
         ])),
         "Rules that may be broken, each with its reason; they are shown and do not refuse.",
     ),

@@ -2,7 +2,10 @@
 
 use crate::boot::KernelArgs;
 use crate::network::NetworkSpec;
-use crate::values::{ByteSize, Fragment, GuestPath, ParameterKind, Sha256};
+use crate::values::{
+    Banner, ByteSize, FilesystemLabel, Fragment, GuestPath, HttpPath, Line, Name, ParameterKind, ParameterName,
+    ParameterValue, Port, RuleId, Sha256,
+};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,7 +14,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recipe {
     /// Lower-case letters, digits, `-`; names the output folder and the lock.
-    pub name: String,
+    pub name: Name,
     /// The recipe file itself, absolute. The lock stands beside it: `NAME.lock`.
     pub file: PathBuf,
     /// Digest of the effective recipe (all included texts and parameter values, in order).
@@ -35,7 +38,7 @@ pub struct Recipe {
     /// Kernel arguments, in order, without launch parameters.
     pub boot_args: KernelArgs,
     /// Arguments set per VM at launch: `NAME=VALUE` is appended.
-    pub boot_parameters: BTreeMap<String, BootParameter>,
+    pub boot_parameters: BTreeMap<ParameterName, BootParameter>,
     /// Users and groups to create, in order.
     pub users: Vec<User>,
     /// Directories copied over the tree, in order.
@@ -100,7 +103,7 @@ pub struct ImageSpec {
     /// Apparent size of the file; a multiple of 4 KiB.
     pub size: ByteSize,
     /// Filesystem label, at most 16 bytes.
-    pub label: String,
+    pub label: FilesystemLabel,
 }
 
 /// A kernel argument that a launch may set.
@@ -111,9 +114,9 @@ pub struct BootParameter {
     /// May be left out. Without a default and not optional: a launch must set it.
     pub optional: bool,
     /// Taken when a launch does not set it.
-    pub default: Option<String>,
+    pub default: Option<ParameterValue>,
     /// One sentence for `--help`-like output.
-    pub description: Option<String>,
+    pub description: Option<Line>,
 }
 
 /// A user (and its group of the same name).
@@ -169,7 +172,7 @@ pub struct Units {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
     /// Shown while waiting.
-    pub name: String,
+    pub name: Name,
     /// What is asked.
     pub check: ProbeCheck,
     /// What a browser needs behind the `#` of the address.
@@ -184,16 +187,16 @@ pub enum ProbeCheck {
     /// `GET path` answers 2xx.
     Http {
         /// Guest port.
-        port: u16,
+        port: Port,
         /// Path with leading slash.
-        path: String,
+        path: HttpPath,
     },
     /// A TCP connection is accepted (and, when given, the first bytes sent start with `banner`).
     Tcp {
         /// Guest port.
-        port: u16,
+        port: Port,
         /// Expected first bytes (`RFB `, `SSH-2.0`).
-        banner: Option<String>,
+        banner: Option<Banner>,
     },
 }
 
@@ -201,7 +204,7 @@ pub enum ProbeCheck {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiver {
     /// Rule id.
-    pub rule: String,
+    pub rule: RuleId,
     /// Why; never empty.
-    pub reason: String,
+    pub reason: Line,
 }

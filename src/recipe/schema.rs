@@ -1,6 +1,7 @@
 //! The JSON Schema of recipes, for editors: made from the table of keys.
 
 use super::keys::{Form, Key, RECIPE, Shape};
+use crate::values::{BootArgument, HttpPath, Line, RuleId};
 use serde_json::{Map, Value, json};
 
 /// JSON Schema draft 7 (what editors' YAML plug-ins read) of the recipe language.
@@ -60,7 +61,9 @@ fn scalar(form: Form) -> Value {
         Form::Boolean => typed("boolean"),
         Form::Integer => typed("integer"),
         Form::Text => loose("[^\\n]*"),
-        Form::Label => loose(".{1,16}"),
+        Form::Label => loose(r"[ -~]{1,16}"),
+        Form::Banner => loose(r"[ -~]{1,128}"),
+        Form::Line => loose(inner(Line::PATTERN)),
         Form::Mode => loose("[0-7]{3,5}"),
         Form::Size => loose("[0-9]+\\s*(?:[KMGT](?:iB)?|B)?"),
         Form::Duration => plain("[0-9]+(?:ms|s|m)"),
@@ -75,10 +78,15 @@ fn scalar(form: Form) -> Value {
         Form::Url => plain("https?://\\S*[^/\\s]"),
         Form::Cidr => plain("[0-9.]+/[0-9]{1,2}"),
         Form::Address => plain("[0-9A-Fa-f:.]+"),
-        Form::Argument => json!({ "type": "string", "minLength": 1 }),
-        Form::HttpProbe => plain(":[0-9]{1,5}/\\S*"),
+        Form::Argument => plain(inner(BootArgument::PATTERN)),
         Form::Fragment => plain("[^{}#\\s]*\\{secret\\}[^{}#\\s]*"),
+        Form::HttpProbe => plain(&format!(":[0-9]{{1,5}}{}", inner(HttpPath::PATTERN))),
         Form::TcpProbe => plain(":[0-9]{1,5}"),
-        Form::Rule => plain("[A-Z][A-Z0-9-]*"),
+        Form::Rule => plain(inner(RuleId::PATTERN)),
     }
+}
+
+/// A pattern without its anchors.
+fn inner(pattern: &'static str) -> &'static str {
+    pattern.trim_start_matches('^').trim_end_matches('$')
 }

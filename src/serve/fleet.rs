@@ -113,7 +113,7 @@ impl Entry {
             vm.address = record.address;
             let (probes, secret) = (self.order.probes.iter(), secret.map(Secret::digits));
             let reached = probes.filter_map(|probe| Some((probe, record.reach(probe.check.port())?)));
-            vm.endpoints = reached.map(|(probe, at)| (probe.name.clone(), probe.address(at, secret))).collect();
+            vm.endpoints = reached.map(|(probe, at)| (probe.name.to_string(), probe.address(at, secret))).collect();
         });
     }
 

@@ -36,7 +36,7 @@ impl Login {
     pub fn new(image: &str, images: &Images) -> Result<Self, images::Error> {
         let agent = |manifest: &Manifest| {
             let mut probes = manifest.probes.iter();
-            probes.any(|probe| probe.name == AGENT && matches!(probe.check, ProbeCheck::Http { .. }))
+            probes.any(|probe| probe.name == AGENT && matches!(probe.check, ProbeCheck::Http(_)))
         };
         let image = image.to_owned();
         if agent(&images.manifest(&image)?) { Ok(Self { image }) } else { Err(images::Error::NoAgent(image)) }
@@ -72,8 +72,8 @@ async fn reach(fleet: &Arc<Fleet>, image: String, request: StartAuth) -> Result<
     let entry = begin(fleet, request, None, true).await?;
     let known = entry.state() == VmState::Ready;
     started(&entry).await?;
-    let slowest = entry.order.probes.iter().map(|probe| probe.timeout_seconds).max().unwrap_or_default();
-    let patience = Duration::from_secs(slowest) + MARGIN;
+    let slowest = entry.order.probes.iter().map(|probe| probe.timeout_seconds.get()).max().unwrap_or_default();
+    let patience = Duration::from_secs(slowest).saturating_add(MARGIN);
     let vm = entry.until(patience, |vm| vm.state == VmState::Ready || vm.failure.is_some() || vm.state.is_over()).await;
     let vm = vm.ok_or_else(|| late(&entry, "it is not ready yet"))?;
     if vm.state != VmState::Ready {

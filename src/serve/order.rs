@@ -108,11 +108,12 @@ pub fn check_user(field: &str, user: &str) -> Result<(), Problem> {
 /// What `goldsmith launch --set` would refuse, said before a VM waits for its turn.
 fn check_parameters(manifest: &Manifest, set: &[(String, String)]) -> Result<(), Problem> {
     gate::arguments(&manifest.boot, set, "", &[]).map(|_| ()).map_err(|error| {
-        use gate::ArgumentError::{Missing, Unknown, Value};
+        use gate::ArgumentError::{Append, Missing, TooLong, Unknown, Value};
         let text = error.to_string();
         let (problem, help) = text.split_once("\nhelp: ").unwrap_or((&text, ""));
         // The other hints say what to type at a terminal.
         let (name, detail) = match &error {
+            Append(_) | TooLong { .. } => return Problem::value("/parameters", problem.to_owned()),
             Unknown { name, .. } => (name, format!("{problem}; {help}")),
             Value { name, .. } | Missing { name, .. } => (name, problem.to_owned()),
         };

@@ -18,7 +18,7 @@ impl FromStr for ByteSize {
     type Err = ByteSizeError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bad = || ByteSizeError(text.to_owned());
+        let bad = || ByteSizeError(super::shown(text));
         let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let (number, suffix) = text.split_at(digits);
         let number: u64 = number.parse().map_err(|_| bad())?;

@@ -1,5 +1,6 @@
 //! Paths inside a guest's root filesystem.
 
+use super::shown;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -15,12 +16,18 @@ pub struct GuestPath(String);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GuestPathError {
     /// Does not start with a slash.
-    #[error("`{0}` is not absolute: a path inside the image starts with `/`")]
+    #[error("`{}` is not absolute: a path inside the image starts with `/`", shown(.0))]
     Relative(String),
     /// Has a `..` component, or a NUL byte, or a component over 255 bytes.
-    #[error("`{0}` is not a path inside the image: `..`, NUL and names over 255 bytes are not allowed")]
+    #[error("`{}` is not a path inside the image: `..`, NUL and names over 255 bytes are not allowed", shown(.0))]
     Invalid(String),
+    /// In a document: has control characters, or more than `PATH_MAX` bytes (Linux `include/uapi/linux/limits.h`).
+    #[error("`{}` is not a path inside the image: it has control characters or more than {MAX_PATH} bytes", shown(.0))]
+    Unprintable(String),
 }
+
+/// The longest path in a document.
+const MAX_PATH: usize = 4096;
 
 impl JsonSchema for GuestPath {
     fn schema_name() -> std::borrow::Cow<'static, str> {
@@ -28,7 +35,10 @@ impl JsonSchema for GuestPath {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "pattern": "^/", "description": "An absolute path inside the image." })
+        // No `..`, no control characters.
+        let pattern = r"^/(?!(?:.*/)?\.\.(?:/|$))[^\u0000-\u001f\u007f-\u009f]*$";
+        let description = "An absolute path inside the image.";
+        schemars::json_schema!({ "type": "string", "pattern": pattern, "maxLength": MAX_PATH, "description": description })
     }
 }
 
@@ -112,7 +122,11 @@ impl FromStr for GuestPath {
 impl TryFrom<String> for GuestPath {
     type Error = GuestPathError;
 
+    /// A path as documents have it: archives and images may hold stranger ones.
     fn try_from(text: String) -> Result<Self, Self::Error> {
+        if text.len() > MAX_PATH || text.chars().any(char::is_control) {
+            return Err(GuestPathError::Unprintable(text));
+        }
         text.parse()
     }
 }

@@ -1,5 +1,6 @@
 //! The types that parameters have, in recipes and at launch.
 
+use super::{ParameterValue, shown};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -39,13 +40,8 @@ impl ParameterKind {
             Self::Bool => (matches!(text, "true" | "false"), "`true` or `false`"),
             Self::Integer => (text.parse::<i64>().is_ok(), "a whole number"),
             Self::Port => (text.parse::<u16>().is_ok_and(|port| port > 0), "a port, 1 to 65535"),
-            Self::String => (
-                !text.is_empty()
-                    && text.len() <= 512
-                    && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\''),
-                "a text of printable ASCII without white space and quotes",
-            ),
+            Self::String => (text.parse::<ParameterValue>().is_ok(), ParameterValue::EXPECTED),
         };
-        if good { Ok(()) } else { Err(format!("`{text}` is not {expected}")) }
+        if good { Ok(()) } else { Err(format!("`{}` is not {expected}", shown(text))) }
     }
 }

@@ -76,7 +76,7 @@ impl FromStr for Sha256 {
     type Err = Sha256Error;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bad = || Sha256Error(text.chars().take(80).collect());
+        let bad = || Sha256Error(super::shown(text));
         let digits = text.as_bytes();
         if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
             return Err(bad());

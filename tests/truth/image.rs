@@ -94,7 +94,7 @@ impl Images {
             image = copy;
         }
         let manifest = &self.built[case.image];
-        let mut args = manifest.boot.args.clone();
+        let mut args: Vec<String> = manifest.boot.args.iter().map(ToString::to_string).collect();
         args.retain(|arg| case.ifnames_off || !matches!(arg.as_str(), "net.ifnames=0" | "biosdevname=0"));
         let memory = self.folder.join("observed");
         fs::create_dir_all(&memory).unwrap();
@@ -114,7 +114,7 @@ impl Images {
                 kernel: built.join("vmlinuz"),
                 initrd: Some(built.join("initrd.img")),
                 facts: manifest.kernel.facts,
-                release: Some(manifest.kernel.release.clone()),
+                release: Some(manifest.kernel.release.to_string()),
                 digest: format!("{} {}", manifest.image.digest, manifest.kernel.vmlinuz.digest),
                 memory,
                 folder,

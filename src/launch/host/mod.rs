@@ -23,6 +23,7 @@ pub use tap::{Tap, Trace};
 pub use user::User;
 pub use watch::{Told, Watch};
 
+use super::option_list::OptionList;
 use super::tool;
 use crate::network::{Cidr, HostFacts, NetworkSpec};
 use managed::Name;
@@ -243,11 +244,15 @@ impl Attachment {
         }
     }
 
-    /// QEMU's `-netdev` value for the backend `id`. `open` says how QEMU gets at the tap: `fd=7` or `ifname=gs0`.
-    pub fn netdev<'a>(&'a self, id: &str, open: impl FnOnce(&'a Tap) -> io::Result<String>) -> io::Result<String> {
+    /// QEMU's `-netdev` value for the backend `id`. `open` adds how QEMU gets at the tap: `fd=7` or `ifname=gs0`.
+    pub fn netdev<'a>(
+        &'a self,
+        id: &str,
+        open: impl FnOnce(OptionList, &'a Tap) -> io::Result<OptionList>,
+    ) -> io::Result<OptionList> {
         match self {
             Self::User(user) => Ok(user.netdev(id)),
-            Self::Bridge(bridge) => Ok(format!("tap,id={id},{},vhost=off", open(&bridge.tap)?)),
+            Self::Bridge(bridge) => Ok(open(OptionList::of("tap").with("id", id), &bridge.tap)?.with("vhost", "off")),
         }
     }
 

@@ -150,12 +150,19 @@ mod tests {
         let needs = |address: &str, gateway: Option<&str>| {
             let gateway = gateway.map(|text| text.parse().unwrap());
             let mode = NetworkMode::Static { address: address.parse().unwrap(), gateway, dns: vec![] };
-            Subnet::needed_by(&NetworkSpec { interface: "eth0".into(), mode }).map(|subnet| subnet.to_string())
+            Subnet::needed_by(&NetworkSpec { interface: crate::values::InterfaceName::eth0(), mode })
+                .map(|subnet| subnet.to_string())
         };
         assert_eq!(needs("192.168.100.12/24", Some("192.168.100.254")).as_deref(), Some("192.168.100.254/24"));
         assert_eq!(needs("192.168.100.1/24", None).as_deref(), Some("192.168.100.2/24"));
         assert_eq!(needs("10.0.0.3/31", None), None);
-        assert_eq!(Subnet::needed_by(&NetworkSpec { interface: "eth0".into(), mode: NetworkMode::Dhcp }), None);
+        assert_eq!(
+            Subnet::needed_by(&NetworkSpec {
+                interface: crate::values::InterfaceName::eth0(),
+                mode: NetworkMode::Dhcp
+            }),
+            None
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! Source: qemu(1), `-netdev user`; libslirp (`slirp.c`, `bootp.c`): one DHCP server whose first lease is `dhcpstart`.
 
+use super::super::option_list::OptionList;
 use super::{Error, Mac, Publish};
 use crate::network::{Cidr, DhcpServer, HostFacts, NetworkMode, NetworkSpec};
 use std::collections::BTreeMap;
@@ -52,13 +53,12 @@ impl User {
         self.forwards.iter().map(|(guest, claim)| (*guest, claim.port)).collect()
     }
 
-    pub(super) fn netdev(&self, id: &str) -> String {
+    pub(super) fn netdev(&self, id: &str) -> OptionList {
         let Self { network, gateway, dns, lease, guest, .. } = self;
-        let mut text = format!("user,id={id},ipv6=off,net={network},host={gateway},dns={dns},dhcpstart={lease}");
-        for (inside, outside) in self.forwards() {
-            text += &format!(",hostfwd=tcp:127.0.0.1:{outside}-{guest}:{inside}");
-        }
-        text
+        let list = OptionList::of("user").with("id", id).with("ipv6", "off").with("net", network).with("host", gateway);
+        self.forwards().into_iter().fold(list.with("dns", dns).with("dhcpstart", lease), |list, (inside, outside)| {
+            list.with("hostfwd", format!("tcp:127.0.0.1:{outside}-{guest}:{inside}"))
+        })
     }
 }
 
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     fn spec(mode: NetworkMode) -> NetworkSpec {
-        NetworkSpec { interface: "eth0".into(), mode }
+        NetworkSpec { interface: crate::values::InterfaceName::eth0(), mode }
     }
 
     fn fixed(address: &str, gateway: &str) -> NetworkSpec {
@@ -164,15 +164,17 @@ mod tests {
     fn a_guest_with_dhcp_gets_the_one_lease_there_is() {
         let user = User::new(&spec(NetworkMode::Dhcp), MAC, &[]).unwrap();
         let expected = "user,id=n0,ipv6=off,net=10.0.2.0/24,host=10.0.2.2,dns=10.0.2.3,dhcpstart=10.0.2.15";
-        assert_eq!((user.netdev("n0").as_str(), user.guest), (expected, Ipv4Addr::new(10, 0, 2, 15)));
+        assert_eq!((user.netdev("n0").to_string(), user.guest), (expected.to_owned(), Ipv4Addr::new(10, 0, 2, 15)));
     }
 
     #[test]
     fn the_network_is_that_of_a_fixed_address() {
         let user = User::new(&fixed("192.168.100.12/24", "192.168.100.1"), MAC, &[]).unwrap();
-        assert!(user.netdev("n0").contains("net=192.168.100.0/24,host=192.168.100.1,dns=192.168.100.3"));
+        assert!(user.netdev("n0").to_string().contains("net=192.168.100.0/24,host=192.168.100.1,dns=192.168.100.3"));
         let tight = User::new(&fixed("10.0.0.3/29", "10.0.0.2"), MAC, &[]).unwrap();
-        assert!(tight.netdev("n0").contains("net=10.0.0.0/29,host=10.0.0.2,dns=10.0.0.4,dhcpstart=10.0.0.5"));
+        assert!(
+            tight.netdev("n0").to_string().contains("net=10.0.0.0/29,host=10.0.0.2,dns=10.0.0.4,dhcpstart=10.0.0.5")
+        );
         assert!(User::new(&fixed("10.0.0.3/31", "10.0.0.2"), MAC, &[]).is_err());
     }
 

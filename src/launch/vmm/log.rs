@@ -1,5 +1,6 @@
 //! The end of a log, for people.
 
+use rustix::fs::{Mode, OFlags};
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
@@ -10,7 +11,8 @@ const MOST: u64 = 64 << 10;
 /// The last lines of a log, control characters made harmless.
 pub fn tail(path: &Path, count: usize) -> String {
     let read = || -> io::Result<String> {
-        let mut log = File::open(path)?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let mut log = File::from(rustix::fs::open(path, flags, Mode::empty())?);
         let size = log.metadata()?.len();
         log.seek(SeekFrom::Start(size.saturating_sub(MOST)))?;
         let mut bytes = Vec::new();

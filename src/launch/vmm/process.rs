@@ -130,3 +130,29 @@ pub fn describe(status: ExitStatus) -> String {
         _ => status.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_takes_the_process_along() {
+        let folder = tempfile::tempdir().unwrap();
+        let pid = std::sync::Mutex::new(None);
+        let work = || {
+            let process = Process::start(Command {
+                program: "sleep".to_owned(),
+                arguments: vec!["1000".to_owned()],
+                folder: folder.path(),
+                output: None,
+                inherited: Vec::new(),
+            });
+            let process = process.unwrap();
+            *pid.lock().unwrap() = process.pid();
+            panic!("while it runs");
+        };
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_err();
+        let pid = pid.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).unwrap();
+        assert!(!Path::new(&format!("/proc/{pid}")).exists());
+    }
+}

@@ -6,6 +6,7 @@
 use super::process::{self, Command, Process};
 use super::qmp::Qmp;
 use super::{Accelerator, Error, Machine, Model, disk, file};
+use crate::launch::option_list::OptionList;
 use serde_json::{Value, json};
 use std::fs;
 use std::io;
@@ -36,7 +37,7 @@ impl Qemu {
         let kernel = format!("/proc/self/fd/{}", inherit(machine.kernel.file.as_raw_fd()));
         let initrd = format!("/proc/self/fd/{}", inherit(machine.initrd.file.as_raw_fd()));
         let image = format!("/proc/self/fd/{}", inherit(machine.image.file.as_raw_fd()));
-        let netdev = machine.attachment.netdev("n0", |tap| Ok(format!("fd={}", inherit(tap.fd()?.as_raw_fd()))));
+        let netdev = machine.attachment.netdev("n0", |list, tap| Ok(list.with("fd", inherit(tap.fd()?.as_raw_fd()))));
         let netdev = netdev.map_err(|cause| Error::Io { what: "pass the tap to QEMU".to_owned(), cause })?;
         let process = Process::start(Command {
             program: PROGRAM.to_owned(),
@@ -78,7 +79,9 @@ pub fn screenshot(folder: &Path, name: &str) -> io::Result<()> {
 
 /// The command line of a machine as it could be typed: the files and the tap by their names.
 pub fn describe(machine: &Machine) -> io::Result<Value> {
-    let by_name = |tap: &super::Tap| Ok(format!("ifname={},script=no,downscript=no", tap.name()));
+    let by_name = |list: OptionList, tap: &super::Tap| {
+        Ok(list.with("ifname", tap.name()).with("script", "no").with("downscript", "no"))
+    };
     let netdev = machine.attachment.netdev("n0", by_name)?;
     let files = [machine.kernel, machine.initrd, machine.image].map(|file| file.path.display().to_string());
     let mut line = vec![PROGRAM.to_owned()];
@@ -86,54 +89,80 @@ pub fn describe(machine: &Machine) -> io::Result<Value> {
     Ok(json!(line))
 }
 
-fn arguments(machine: &Machine, [kernel, initrd, image]: [&str; 3], netdev: String) -> Vec<String> {
-    let (accelerator, processor) = match machine.accelerator {
-        Accelerator::Kvm => ("kvm", "host"),
-        Accelerator::Emulation => ("tcg,thread=multi", "max"),
-    };
-    // A NIC on PCI would bring a boot ROM that nobody boots from.
-    let (model, bus, no_rom) = match machine.model {
-        Model::Q35 => ("q35", "pci", ",romfile="),
-        _ => ("microvm,acpi=on,pit=on,pic=on,rtc=on,isa-serial=on,x-option-roms=off", "device", ""),
-    };
-    let (file, format) = match machine.disk {
-        disk::Kind::Copy => (file::DISK, "raw"),
-        disk::Kind::Overlay => (file::OVERLAY, "qcow2,backing=golden"),
-    };
-    let mut disk = format!("id=root,file={file},format={format},if=none,discard=unmap,cache=writeback");
-    if let Some(limit) = machine.limits.disk {
-        disk += &format!(",throttling.bps-total={}", limit.0);
-    }
+fn arguments(machine: &Machine, [kernel, initrd, image]: [&str; 3], netdev: OptionList) -> Vec<String> {
     let mut list: Vec<String> = ["-nodefaults", "-no-user-config", "-no-reboot"].map(str::to_owned).into();
     let mut add = |option: &str, value: String| list.extend([option.to_owned(), value]);
-    add("-name", format!("guest={}", machine.name));
-    add("-M", model.to_owned());
-    add("-accel", accelerator.to_owned());
-    add("-cpu", processor.to_owned());
-    add("-smp", machine.cpus.to_string());
-    add("-m", format!("{}K", machine.memory.0 >> 10));
+    for (option, value) in board(machine) {
+        add(option, value.to_string());
+    }
     add("-kernel", kernel.to_owned());
     add("-initrd", initrd.to_owned());
     add("-append", machine.args.to_string());
-    if machine.disk == disk::Kind::Overlay {
-        let golden = "driver=raw,node-name=golden,read-only=on,file.driver=file,file.read-only=on";
-        add("-blockdev", format!("{golden},file.filename={image}"));
+    for (option, value) in devices(machine, image, netdev) {
+        add(option, value.to_string());
     }
-    add("-drive", disk);
-    add("-device", format!("virtio-blk-{bus},drive=root"));
-    add("-netdev", netdev);
-    add("-device", format!("virtio-net-{bus},netdev=n0,mac={}{no_rom}", machine.mac));
-    if machine.attachment.tap().is_none() {
-        add("-object", format!("filter-dump,id={CAPTURE},netdev=n0,file={},maxlen=1600", file::CAPTURE));
-    }
-    add("-device", format!("virtio-rng-{bus}"));
-    // A keyboard controller to reset by and to press Ctrl-Alt-Del on; a display to picture. A PC has the former.
-    add("-device", if machine.model == Model::Q35 { "VGA" } else { "i8042" }.to_owned());
     add("-serial", format!("file:{}", file::CONSOLE));
-    add("-qmp", format!("unix:{},server=on,wait=off", file::CONTROL));
-    add("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny".to_owned());
+    add("-qmp", OptionList::of(format!("unix:{}", file::CONTROL)).with("server", "on").with("wait", "off").to_string());
+    let deny = ["obsolete", "elevateprivileges", "spawn", "resourcecontrol"];
+    add("-sandbox", deny.into_iter().fold(OptionList::of("on"), |list, what| list.with(what, "deny")).to_string());
     add("-display", "none".to_owned());
     add("-monitor", "none".to_owned());
+    list
+}
+
+/// The machine itself.
+fn board(machine: &Machine) -> [(&'static str, OptionList); 6] {
+    let (accelerator, processor) = match machine.accelerator {
+        Accelerator::Kvm => (OptionList::of("kvm"), "host"),
+        Accelerator::Emulation => (OptionList::of("tcg").with("thread", "multi"), "max"),
+    };
+    let model = match machine.model {
+        Model::Q35 => OptionList::of("q35"),
+        _ => ["acpi", "pit", "pic", "rtc", "isa-serial"]
+            .into_iter()
+            .fold(OptionList::of("microvm"), |list, device| list.with(device, "on"))
+            .with("x-option-roms", "off"),
+    };
+    [
+        ("-name", OptionList::default().with("guest", machine.name)),
+        ("-M", model),
+        ("-accel", accelerator),
+        ("-cpu", OptionList::of(processor)),
+        ("-smp", OptionList::of(machine.cpus)),
+        ("-m", OptionList::of(format!("{}K", machine.memory.0 >> 10))),
+    ]
+}
+
+/// What is plugged into it.
+fn devices(machine: &Machine, image: &str, netdev: OptionList) -> Vec<(&'static str, OptionList)> {
+    // A NIC on PCI would bring a boot ROM that nobody boots from.
+    let (bus, no_rom) = if machine.model == Model::Q35 { ("pci", Some("")) } else { ("device", None) };
+    let device = |kind: &str| OptionList::of(format!("{kind}-{bus}"));
+    let disk =
+        |file: &str, format: &str| OptionList::default().with("id", "root").with("file", file).with("format", format);
+    let disk = match machine.disk {
+        disk::Kind::Copy => disk(file::DISK, "raw"),
+        disk::Kind::Overlay => disk(file::OVERLAY, "qcow2").with("backing", "golden"),
+    };
+    let disk = disk.with("if", "none").with("discard", "unmap").with("cache", "writeback");
+    let mut list = Vec::new();
+    if machine.disk == disk::Kind::Overlay {
+        let golden = OptionList::default().with("driver", "raw").with("node-name", "golden").with("read-only", "on");
+        let golden = golden.with("file.driver", "file").with("file.read-only", "on").with("file.filename", image);
+        list.push(("-blockdev", golden));
+    }
+    list.push(("-drive", disk.with_some("throttling.bps-total", machine.limits.disk.map(|limit| limit.0))));
+    list.push(("-device", device("virtio-blk").with("drive", "root")));
+    list.push(("-netdev", netdev));
+    let nic = device("virtio-net").with("netdev", "n0").with("mac", machine.mac);
+    list.push(("-device", nic.with_some("romfile", no_rom)));
+    if machine.attachment.tap().is_none() {
+        let dump = OptionList::of("filter-dump").with("id", CAPTURE).with("netdev", "n0").with("file", file::CAPTURE);
+        list.push(("-object", dump.with("maxlen", 1600)));
+    }
+    list.push(("-device", device("virtio-rng")));
+    // A keyboard controller to reset by and to press Ctrl-Alt-Del on; a display to picture. A PC has the former.
+    list.push(("-device", OptionList::of(if machine.model == Model::Q35 { "VGA" } else { "i8042" })));
     list
 }
 

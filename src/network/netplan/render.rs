@@ -38,7 +38,7 @@ mod tests {
 
     #[test]
     fn a_lease_is_asked_for_on_a_line_of_its_own() {
-        let text = render(&NetworkSpec { interface: "eth0".into(), mode: NetworkMode::Dhcp });
+        let text = render(&NetworkSpec { interface: crate::values::InterfaceName::eth0(), mode: NetworkMode::Dhcp });
         assert!(text.lines().any(|line| line == "      dhcp4: true"));
         assert!(crate::yaml::parse(&text).is_ok());
     }

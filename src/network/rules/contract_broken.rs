@@ -13,7 +13,7 @@ rule! {
         let now = net.effective();
         let declared = declared(&contract.declared);
         let promised = contract.effective.get(&net.nic.name).unwrap_or(&declared);
-        if net.nic.name != contract.declared.interface {
+        if contract.declared.interface != *net.nic.name {
             let message = format!("the manifest promises {}, but the NIC will be {}", contract.declared.interface, net.nic.name);
             report.push(RULE.finding(message).help("boot it on the transport it was built for, or rebuild it"));
             return;
@@ -38,7 +38,13 @@ rule! {
 fn declared(spec: &NetworkSpec) -> EffectiveInterface {
     let (dhcp4, addresses) = match &spec.mode {
         NetworkMode::Dhcp => (true, Vec::new()),
-        NetworkMode::Static { address, .. } => (false, vec![address.to_string()]),
+        NetworkMode::Static { address, .. } => (false, vec![*address]),
     };
-    EffectiveInterface { manager: "networkd".to_owned(), dhcp4, addresses, gateways: Vec::new(), dns: Vec::new() }
+    EffectiveInterface {
+        manager: crate::values::Line::lossy("networkd"),
+        dhcp4,
+        addresses,
+        gateways: Vec::new(),
+        dns: Vec::new(),
+    }
 }

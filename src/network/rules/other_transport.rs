@@ -12,7 +12,7 @@ rule! {
     /// Source: systemd.net-naming-scheme(7).
     OTHER_TRANSPORT, "NET-A006", "other-transport", Warning, |net, report| {
         let Some(contract) = &net.inputs.contract else { return };
-        let kept = net.nic.name == contract.declared.interface;
+        let kept = contract.declared.interface == *net.nic.name;
         if net.inputs.vmm.transport == Transport::Pci && !kept {
             report.push(RULE.finding(format!("the image counts on {}, which is the NIC's name on virtio-mmio only", contract.declared.interface)).note(net.naming.why.clone()).help("boot with `net.ifnames=0`, or by virtio-mmio"));
         }

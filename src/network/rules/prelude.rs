@@ -53,11 +53,11 @@ pub(super) fn host_evidence(host: &HostFacts, label: &str) -> Evidence {
 
 /// An effective configuration in a few words.
 pub(super) fn summary(effective: &EffectiveInterface) -> String {
-    let mut parts = vec![effective.manager.clone()];
+    let mut parts = vec![effective.manager.to_string()];
     if effective.dhcp4 {
         parts.push("DHCP".to_owned());
     }
-    parts.extend(effective.addresses.iter().cloned());
+    parts.extend(effective.addresses.iter().map(ToString::to_string));
     parts.extend(effective.gateways.iter().map(|gateway| format!("gateway {gateway}")));
     parts.extend(effective.dns.iter().map(|server| format!("DNS {server}")));
     parts.join(" ")
