@@ -14,6 +14,7 @@ pub mod door;
 pub mod findings;
 pub mod gate;
 pub mod image;
+pub mod inherit;
 pub mod install;
 pub mod interrupt;
 pub mod launch;

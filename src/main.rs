@@ -3,6 +3,12 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if let Err(error) = goldsmith::inherit::nothing() {
+        eprintln!(
+            "error: cannot keep inherited descriptors from other programs: {error}\nhelp: Linux 5.11 or newer is needed"
+        );
+        return ExitCode::FAILURE;
+    }
     goldsmith::sandbox::init();
     goldsmith::cli::main()
 }

@@ -3,11 +3,13 @@
 
 mod common;
 
+use common::user::User;
 use common::workshop::Workshop;
 use common::{cache, image, is_root, need, recipes, succeed};
 use goldsmith::debian::{self, Deb, FetchedPackage, Lock, Role};
 use goldsmith::image::{Change, Difference, View, diff, of_tree};
 use goldsmith::progress::Silent;
+use goldsmith::sandbox::Limits;
 use goldsmith::store::Store;
 use goldsmith::tree::Tree;
 use goldsmith::values::{GuestPath, Sha256};
@@ -157,8 +159,8 @@ fn the_tree_is_the_one_that_mmdebstrap_makes() {
     mmdebstrap.arg(format!("deb [trusted=yes] copy://{} bookworm main", source.display()));
     succeed(&mut mmdebstrap);
 
-    let theirs = tree::capture(&root, lock.epoch).unwrap();
-    let ours = install::base(&lock, &packages, &store, &Silent).unwrap();
+    let theirs = tree::capture(&root, lock.epoch, &Some).unwrap();
+    let ours = install::base(&lock, &packages, Limits::default(), &store, &Silent).unwrap();
     let timeless = |tree: &Tree| {
         let mut inventory = of_tree(tree).unwrap();
         inventory.values_mut().for_each(|item| item.mtime = 0);
@@ -191,40 +193,6 @@ fn the_tree_is_the_one_that_mmdebstrap_makes() {
     assert!(times.is_empty(), "times:\n{}", times.join("\n"));
 }
 
-/// A user of this machine's, with subordinate ids, for the length of a test.
-struct User {
-    name: String,
-    home: tempfile::TempDir,
-}
-
-impl User {
-    fn new() -> Self {
-        for (program, package) in [("useradd", "passwd"), ("runuser", "util-linux"), ("newuidmap", "uidmap")] {
-            need(program, &format!("apt-get install {package}"));
-        }
-        let name = format!("goldsmith{}", std::process::id());
-        let home = tempfile::tempdir().unwrap();
-        succeed(
-            Command::new("useradd")
-                .args(["--no-create-home", "--shell", "/bin/sh", "--home-dir"])
-                .arg(home.path())
-                .arg(&name),
-        );
-        let user = Self { name, home };
-        // Far from the ranges that useradd gives out by itself.
-        let range = "1900000000-1900065535";
-        succeed(Command::new("usermod").args(["--add-subuids", range, "--add-subgids", range, &user.name]));
-        succeed(Command::new("chown").arg(&user.name).arg(user.home.path()));
-        user
-    }
-}
-
-impl Drop for User {
-    fn drop(&mut self) {
-        let _ = Command::new("userdel").args(["--force", &self.name]).output();
-    }
-}
-
 #[test]
 fn an_ordinary_user_builds_the_same_bytes() {
     if !is_root("making an ordinary user to build as") {
@@ -232,30 +200,9 @@ fn an_ordinary_user_builds_the_same_bytes() {
     }
     let built = image("minimal");
     let user = User::new();
-    let home = user.home.path();
-    // Copies that this user may read, wherever the repository and the shared cache are.
-    // Links are kept: an overlay masks files by links to /dev/null.
-    let copy = |from: &Path, to: &str| {
-        succeed(Command::new("cp").args(["--archive", "--reflink=auto"]).arg(from).arg(home.join(to)));
-    };
-    fs::create_dir_all(home.join("cache/v1/files")).unwrap();
-    let lock = Lock::read(&recipes().join("recipes/minimal.lock")).unwrap().unwrap();
-    for digest in lock.packages.iter().map(|package| package.sha256.to_string()) {
-        let folder = format!("cache/v1/files/{}", &digest[..2]);
-        fs::create_dir_all(home.join(&folder)).unwrap();
-        copy(&cache().join("v1/files").join(&digest[..2]).join(&digest), &format!("{folder}/{digest}"));
-    }
-    copy(Path::new(env!("CARGO_BIN_EXE_goldsmith")), "goldsmith");
-    for name in ["recipes", "overlays", "target"] {
-        copy(&recipes().join(name), name);
-    }
-    succeed(Command::new("chown").args(["--recursive", &user.name]).arg(home));
-    let run = |arguments: &[&str]| {
-        let mut command = Command::new("runuser");
-        command.args(["--user", &user.name, "--"]).arg(home.join("goldsmith")).args(arguments);
-        command.current_dir(home).env("GOLDSMITH_CACHE", home.join("cache")).env("HOME", home);
-        succeed(&mut command)
-    };
+    let home = user.home();
+    user.furnish(&Lock::read(&recipes().join("recipes/minimal.lock")).unwrap().unwrap());
+    let run = |arguments: &[&str]| succeed(&mut user.goldsmith(arguments));
     run(&["build", "recipes/minimal.yaml", "--offline"]);
     for name in ["rootfs.ext4", "initrd.img", "vmlinuz", "vmlinux", "manifest.json", "sbom.spdx.json"] {
         let difference = goldsmith::image::first_difference(

@@ -4,9 +4,11 @@ use super::terminal::{self, Terminal, bytes};
 use crate::findings::render;
 use crate::interrupt;
 use crate::pipeline::{self, BuildOptions, BuildReport, Error};
-use crate::sandbox;
+use crate::sandbox::{self, Limits};
+use crate::values::ByteSize;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Build a golden image from a recipe
 ///
@@ -38,6 +40,12 @@ pub struct Args {
     /// Build twice, the second time from the packages, and prove that the bytes are the same
     #[arg(long)]
     check: bool,
+    /// How long one step may run: installing the packages, or a command of `run:` (default: 2h)
+    #[arg(long, value_name = "TIME", value_parser = super::stop::time)]
+    step_timeout: Option<Duration>,
+    /// Memory that the processes of one step may take together (default: three quarters of the machine's)
+    #[arg(long, value_name = "SIZE")]
+    step_memory: Option<ByteSize>,
     /// Print warnings and errors only
     #[arg(long, short)]
     quiet: bool,
@@ -61,12 +69,18 @@ pub fn run(args: Args) -> ExitCode {
         terminal::fail(&error);
         return ExitCode::FAILURE;
     }
+    let limits = Limits::default();
     let options = BuildOptions {
         recipe: args.recipe,
         set: args.set,
         output: args.output,
         locked: args.locked,
         offline: args.offline,
+        limits: Limits {
+            memory: args.step_memory.map_or(limits.memory, |size| size.0),
+            time: args.step_timeout.unwrap_or(limits.time),
+            ..limits
+        },
     };
     let terminal = Terminal::new(args.quiet);
     let build = if args.check { pipeline::check } else { pipeline::build };

@@ -51,8 +51,8 @@ exit "$status"
 impl Build<'_> {
     /// Runs the `postinst` of every unpacked package, as dpkg orders them.
     pub(super) fn configure(&self) -> Result<(), Error> {
-        let sandbox = Sandbox::new(&self.root.path, self.lock.epoch);
-        let result = if self.root.path.join(COMPILER).exists() {
+        let sandbox = Sandbox::new(&self.root.path, self.lock.epoch, self.limits);
+        let result = if self.root.has(COMPILER) {
             let calls: Vec<_> = self.packages.iter().flat_map(compilations).collect();
             let calls = calls.join("\n");
             let command: Vec<_> = ["sh", "-c", QUEUED, "sh", calls.as_str()].into_iter().chain(DPKG).collect();

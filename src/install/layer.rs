@@ -6,6 +6,7 @@ use super::unpack::{Ledger, unpack};
 use super::{Error, Package, discard};
 use crate::debian::FetchedPackage;
 use crate::progress::Observer;
+use crate::sandbox::Ids;
 use crate::store::Store;
 use crate::tree::{self, Content, Node, NodeKind, Tree};
 use crate::values::{Hasher, Sha256};
@@ -15,9 +16,9 @@ use std::sync::Arc;
 
 const INDEX: &str = "index.json";
 
-/// Captures `folder/root` and writes its index. Contents are named relative to `folder`, which is yet to be renamed.
-pub(super) fn save(folder: &Path, epoch: i64) -> Result<(), Error> {
-    let mut tree = tree::capture(&folder.join("root"), epoch)?;
+/// Captures `folder/root`, whose files belong to `ids`, and writes its index. Contents are named relative to `folder`, which is yet to be renamed.
+pub(super) fn save(folder: &Path, epoch: i64, ids: Ids) -> Result<(), Error> {
+    let mut tree = tree::capture(&folder.join("root"), epoch, &|id| ids.inside(id))?;
     relocate(&mut tree, |path| path.strip_prefix(folder).unwrap_or(path).to_owned());
     let path = folder.join(INDEX);
     let io = |cause| Error::Io { what: "write", path: path.clone(), cause };
@@ -55,8 +56,8 @@ pub fn unpacked(packages: &[&FetchedPackage], epoch: i64, store: &Store, _: &dyn
         fs::create_dir(&root).map_err(|cause| Error::Io { what: "create", path: root.clone(), cause })?;
         let packages = packages.iter().map(|fetched| Package::open(fetched)).collect::<Result<Vec<_>, Error>>()?;
         let packages: Vec<_> = packages.iter().collect();
-        unpack(&packages, &Root::open(&root)?, &Diversions::new(), &Ledger::default(), &|| {})?;
-        save(work, epoch)
+        unpack(&packages, &Root::open(&root, Ids::OWN)?, &Diversions::new(), &Ledger::default(), &|| {})?;
+        save(work, epoch, Ids::OWN)
     })?;
     load(&folder)
 }

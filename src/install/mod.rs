@@ -18,7 +18,7 @@ pub use run::run;
 
 use crate::debian::{ControlFile, Deb, DebError, FetchedPackage, Lock, Role};
 use crate::progress::{Event, Observer, Unit};
-use crate::sandbox::{self, Sandbox};
+use crate::sandbox::{self, Ids, Limits, Sandbox};
 use crate::store::{self, Store, room};
 use crate::tree::{self, Tree};
 use crate::values::{GuestPath, Hasher, Sha256};
@@ -34,7 +34,7 @@ use std::time::Instant;
 use unpack::Ledger;
 
 /// Changes whenever the same packages would give another layer.
-const FORMAT: &str = "base 6";
+const FORMAT: &str = "base 7";
 
 /// Why packages could not be installed.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +92,9 @@ pub enum Error {
     /// The finished tree could not be read.
     #[error(transparent)]
     Tree(#[from] tree::Error),
+    /// There is no range of ids for the tree's files.
+    #[error(transparent)]
+    Ids(#[from] sandbox::Problem),
 }
 
 /// A package on its way into the tree.
@@ -124,14 +127,20 @@ impl<'a> Package<'a> {
 }
 
 /// The base tree of a lock's root filesystem packages. Only the first call for a lock takes seconds.
-pub fn base(lock: &Lock, packages: &[FetchedPackage], store: &Store, observer: &dyn Observer) -> Result<Tree, Error> {
+pub fn base(
+    lock: &Lock,
+    packages: &[FetchedPackage],
+    limits: Limits,
+    store: &Store,
+    observer: &dyn Observer,
+) -> Result<Tree, Error> {
     let started = Instant::now();
     let wanted: Vec<_> = packages.iter().filter(|fetched| fetched.package.role == Role::Rootfs).collect();
     let total = wanted.len();
     observer.event(Event::Started { stage: "install", total: Some(total as u64), unit: Unit::Items });
     let key = key(lock, &wanted);
     let cached = store.layer("base", &key).exists();
-    let folder = store.make_layer("base", &key, discard, |work| make(lock, &wanted, work, observer))?;
+    let folder = store.make_layer("base", &key, discard, |work| make(lock, &wanted, limits, work, observer))?;
     let tree = layer::load(&folder)?;
     let summary = format!("{total} packages{}", if cached { ", from the cache" } else { "" });
     observer.event(Event::Finished { stage: "install", summary, took: started.elapsed() });
@@ -151,15 +160,24 @@ fn discard(path: &Path) -> Result<(), Error> {
     fs::remove_dir_all(path).map_err(|cause| Error::Io { what: "delete", path: path.into(), cause })
 }
 
-fn make(lock: &Lock, wanted: &[&FetchedPackage], work: &Path, observer: &dyn Observer) -> Result<(), Error> {
+fn make(
+    lock: &Lock,
+    wanted: &[&FetchedPackage],
+    limits: Limits,
+    work: &Path,
+    observer: &dyn Observer,
+) -> Result<(), Error> {
     let path = work.join("root");
-    skeleton(&path).map_err(|cause| Error::Io { what: "prepare", path: path.clone(), cause })?;
-    let root = Root::open(&path)?;
+    let ids = Ids::here()?;
+    fs::create_dir(&path).map_err(|cause| Error::Io { what: "create", path: path.clone(), cause })?;
+    let root = Root::open(&path, ids)?;
+    skeleton(&root).map_err(|cause| Error::Io { what: "prepare", path: path.clone(), cause })?;
+    root.write(POLICY, b"#!/bin/sh\nexit 101\n", 0o755)?;
     let packages = wanted.iter().map(|fetched| Package::open(fetched)).collect::<Result<Vec<_>, Error>>()?;
     let facts: Vec<_> = packages.iter().map(|package| &package.facts).collect();
     let waves = plan::waves(&facts);
-    let mut build =
-        Build { lock, root, observer, packages, ledger: Ledger::default(), database: Database::default(), done: 0 };
+    let (ledger, database) = (Ledger::default(), Database::default());
+    let mut build = Build { lock, limits, root, observer, packages, ledger, database, done: 0 };
     for (number, wave) in waves.iter().enumerate() {
         if number == 0 {
             // Nothing can run before the essential packages are there: their scripts come after their payloads.
@@ -173,10 +191,10 @@ fn make(lock: &Lock, wanted: &[&FetchedPackage], work: &Path, observer: &dyn Obs
     }
     fonts::prepare(&build.root, lock.epoch)?;
     build.configure()?;
-    fonts::cache(&build.root, lock.epoch, observer)?;
+    fonts::cache(&build.root, lock.epoch, limits, observer)?;
     build.root.remove(POLICY)?;
     build.root.remove_folder(CONTROL)?;
-    layer::save(work, lock.epoch)
+    layer::save(work, lock.epoch, ids)
 }
 
 /// The directories that are links into `/usr`.
@@ -184,17 +202,20 @@ const MERGED: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
 
 /// What a root filesystem has before the first package: Debian 12's merged `/usr`, dpkg's folders, and a policy that
 /// no service starts.
-fn skeleton(root: &Path) -> io::Result<()> {
+fn skeleton(root: &Root) -> io::Result<()> {
+    let top = root.directory(&GuestPath::root())?;
+    root.give(&top, "", 0, 0)?;
+    let folder =
+        |path: String| GuestPath::from_archive(&path).map_err(io::Error::other).and_then(|path| root.directory(&path));
     for name in MERGED {
-        fs::create_dir_all(root.join("usr").join(name))?;
-        std::os::unix::fs::symlink(format!("usr/{name}"), root.join(name))?;
+        folder(format!("/usr/{name}"))?;
+        rustix::fs::symlinkat(format!("usr/{name}"), &top, name)?;
+        root.give(&top, name, 0, 0)?;
     }
     for name in ["info", "triggers", "updates", "alternatives", "parts", "tmp.ci"] {
-        fs::create_dir_all(root.join("var/lib/dpkg").join(name))?;
+        folder(format!("/var/lib/dpkg/{name}"))?;
     }
-    let policy = root.join(POLICY);
-    fs::write(&policy, "#!/bin/sh\nexit 101\n")?;
-    fs::set_permissions(policy, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+    folder("/usr/sbin".to_owned()).map(|_| ())
 }
 
 /// Asked by invoke-rc.d before it starts a service; 101 forbids it.
@@ -206,6 +227,7 @@ const CONTROL: &str = "var/lib/dpkg/tmp.ci";
 
 struct Build<'a> {
     lock: &'a Lock,
+    limits: Limits,
     root: Root,
     observer: &'a dyn Observer,
     packages: Vec<Package<'a>>,
@@ -248,7 +270,7 @@ impl Build<'_> {
             for (name, (mode, bytes)) in files.clone() {
                 self.root.write(&format!("{CONTROL}/{name}"), bytes, *mode)?;
             }
-            let result = Sandbox::new(&self.root.path, self.lock.epoch)
+            let result = Sandbox::new(&self.root.path, self.lock.epoch, self.limits)
                 .with("DPKG_MAINTSCRIPT_PACKAGE", package.name())
                 .with("DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT", "1")
                 .with("DPKG_MAINTSCRIPT_NAME", "preinst")

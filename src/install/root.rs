@@ -3,9 +3,10 @@
 //! or a script has put in place.
 
 use super::Error;
+use crate::sandbox::Ids;
 use crate::values::GuestPath;
-use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, openat2};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, openat2};
 use rustix::io::Errno;
 use std::fs::{File, Permissions};
 use std::io::{self, Read as _, Write as _};
@@ -16,12 +17,30 @@ use std::path::{Path, PathBuf};
 pub(super) struct Root {
     pub path: PathBuf,
     folder: OwnedFd,
+    ids: Ids,
 }
 
 impl Root {
-    pub fn open(path: &Path) -> Result<Self, Error> {
+    /// Opens the folder; what is made in it belongs to `ids`.
+    pub fn open(path: &Path, ids: Ids) -> Result<Self, Error> {
         let folder = File::open(path).map_err(|cause| Error::Io { what: "open", path: path.into(), cause })?;
-        Ok(Self { path: path.into(), folder: folder.into() })
+        Ok(Self { path: path.into(), folder: folder.into(), ids })
+    }
+
+    /// Gives something in a folder to a user and group of the tree. Where the tree's ids are those of this machine, what
+    /// root has made is root's already.
+    pub fn give(&self, folder: impl AsFd, name: &str, uid: u32, gid: u32) -> io::Result<()> {
+        if self.ids == Ids::OWN && (uid, gid) == (0, 0) {
+            return Ok(());
+        }
+        let (uid, gid) = outside(self.ids, uid, gid)?;
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH;
+        Ok(rustix::fs::chownat(folder, name, Some(uid), Some(gid), flags)?)
+    }
+
+    /// Whether there is something that is no folder, links followed as the guest would.
+    pub fn has(&self, path: &str) -> bool {
+        self.at(path, OFlags::PATH).is_ok()
     }
 
     /// Opens a directory, making it and its parents where they are missing.
@@ -35,7 +54,8 @@ impl Root {
                 let parent = path.parent().ok_or(Errno::NOENT)?;
                 let parent = self.directory(&parent)?;
                 match rustix::fs::mkdirat(&parent, path.name(), Mode::from_raw_mode(0o755)) {
-                    Ok(()) | Err(Errno::EXIST) => {}
+                    Ok(()) => self.give(&parent, path.name(), 0, 0)?,
+                    Err(Errno::EXIST) => {}
                     Err(error) => return Err(error.into()),
                 }
                 Ok(open()?)
@@ -74,12 +94,13 @@ impl Root {
         result.map_err(|cause| self.error("read", path, cause))
     }
 
-    /// Writes a file of exactly this mode.
+    /// Writes a file of root's, of exactly this mode.
     pub fn write(&self, path: &str, bytes: &[u8], mode: u16) -> Result<(), Error> {
         let write = || {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
             let mut file = File::from(self.at(path, flags)?);
             file.write_all(bytes)?;
+            self.give(&file, "", 0, 0)?;
             file.set_permissions(Permissions::from_mode(u32::from(mode)))
         };
         write().map_err(|cause| self.error("write", path, cause))
@@ -114,6 +135,12 @@ impl Root {
     }
 }
 
+/// Who owns on disk what this user and group own in a tree.
+pub(super) fn outside(ids: Ids, uid: u32, gid: u32) -> io::Result<(Uid, Gid)> {
+    let id = |id| ids.outside(id).ok_or_else(|| io::Error::other(format!("the owner {id} is not between 0 and 65535")));
+    Ok((Uid::from_raw(id(uid)?), Gid::from_raw(id(gid)?)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,7 +150,7 @@ mod tests {
         let (outside, inside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         std::os::unix::fs::symlink(outside.path(), inside.path().join("absolute")).unwrap();
         std::os::unix::fs::symlink("../../../../../..", inside.path().join("climbing")).unwrap();
-        let root = Root::open(inside.path()).unwrap();
+        let root = Root::open(inside.path(), Ids::OWN).unwrap();
         assert!(root.write("absolute/file", b"x", 0o644).is_err());
         root.write("climbing/file", b"x", 0o640).unwrap();
         assert_eq!(root.read("file").unwrap(), Some(b"x".to_vec()));

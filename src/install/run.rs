@@ -1,13 +1,14 @@
 //! A recipe's `run:` commands: in a copy of the customised tree, captured again, cached by what went in.
 
+use super::root::outside;
 use super::{Error, discard, layer};
 use crate::door;
 use crate::progress::Observer;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Ids, Limits, Sandbox};
 use crate::store::Store;
-use crate::tree::{Content, Node, NodeKind, Tree};
+use crate::tree::{self, Content, Node, NodeKind, Tree};
 use crate::values::{GuestPath, Hasher};
-use rustix::fs::{CWD, FileType, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -18,6 +19,7 @@ pub fn run(
     tree: Tree,
     commands: &[Vec<String>],
     epoch: i64,
+    limits: Limits,
     store: &Store,
     observer: &dyn Observer,
 ) -> Result<Tree, Error> {
@@ -25,7 +27,7 @@ pub fn run(
         return Ok(tree);
     }
     let mut hasher = Hasher::default();
-    serde_json::to_writer(&mut hasher, &(&tree, commands, epoch, "run 1")).map_err(|error| Error::Io {
+    serde_json::to_writer(&mut hasher, &(&tree, commands, epoch, "run 2")).map_err(|error| Error::Io {
         what: "digest",
         path: "the tree".into(),
         cause: error.into(),
@@ -33,26 +35,27 @@ pub fn run(
     let key = hasher.finish();
     let folder = store.make_layer("run", &key, discard, |work| {
         let root = work.join("root");
-        materialise(&tree, &root)?;
+        let ids = Ids::here()?;
+        materialise(&tree, &root, ids)?;
         for command in commands {
             let argv: Vec<_> = command.iter().map(String::as_str).collect();
-            Sandbox::new(&root, epoch).run(&argv, observer).map_err(Error::Run)?;
+            Sandbox::new(&root, epoch, limits).run(&argv, observer).map_err(Error::Run)?;
         }
-        layer::save(work, epoch)
+        layer::save(work, epoch, ids)
     })?;
     layer::load(&folder)
 }
 
-/// Writes a tree as files below `root`.
-fn materialise(tree: &Tree, root: &Path) -> Result<(), Error> {
+/// Writes a tree as files below `root`, owned by `ids`.
+fn materialise(tree: &Tree, root: &Path, ids: Ids) -> Result<(), Error> {
     for (path, node) in tree.iter() {
         let target = root.join(path.relative());
-        create(path, node, root, &target).map_err(|cause| Error::Io { what: "write", path: target, cause })?;
+        create(path, node, root, &target, ids).map_err(|cause| Error::Io { what: "write", path: target, cause })?;
     }
     Ok(())
 }
 
-fn create(path: &GuestPath, node: &Node, root: &Path, target: &Path) -> io::Result<()> {
+fn create(path: &GuestPath, node: &Node, root: &Path, target: &Path, ids: Ids) -> io::Result<()> {
     let mode = Mode::from_raw_mode(u32::from(node.meta.mode));
     let special = |kind, device| rustix::fs::mknodat(CWD, target, kind, mode, device);
     match &node.kind {
@@ -71,13 +74,17 @@ fn create(path: &GuestPath, node: &Node, root: &Path, target: &Path) -> io::Resu
         NodeKind::CharDevice(major, minor) => special(FileType::CharacterDevice, rustix::fs::makedev(*major, *minor))?,
         NodeKind::BlockDevice(major, minor) => special(FileType::BlockDevice, rustix::fs::makedev(*major, *minor))?,
     }
-    let (uid, gid) = (Uid::from_raw(node.meta.uid), Gid::from_raw(node.meta.gid));
+    let (uid, gid) = outside(ids, node.meta.uid, node.meta.gid)?;
     rustix::fs::chownat(CWD, target, Some(uid), Some(gid), rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
     if !matches!(node.kind, NodeKind::Symlink(_)) {
         fs::set_permissions(target, fs::Permissions::from_mode(u32::from(node.meta.mode)))?;
     }
     for (name, value) in &node.xattrs {
-        rustix::fs::lsetxattr(target, name.as_str(), value, XattrFlags::empty())?;
+        let mut value = value.clone();
+        if !tree::translate_acl(name, &mut value, &|id| ids.outside(id)) {
+            return Err(io::Error::other("its access control list names an owner that is not between 0 and 65535"));
+        }
+        rustix::fs::lsetxattr(target, name.as_str(), &value, XattrFlags::empty())?;
     }
     let time = Timespec { tv_sec: node.meta.mtime, tv_nsec: 0 };
     let times = Timestamps { last_access: time, last_modification: time };

@@ -10,7 +10,7 @@ use crate::debian::{DebFile, DebFileKind};
 use crate::values::GuestPath;
 use md5::{Digest as _, Md5};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -162,11 +162,6 @@ impl Target<'_> {
         }
         let Some(Place { folder, .. }) = place else { return Ok(()) };
         let (folder, name) = (folder.as_fd(), file.path.name());
-        let special = |kind, device| -> io::Result<()> {
-            let mode = Mode::from_raw_mode(u32::from(file.mode));
-            let made = self.fresh(folder, entry, || rustix::fs::mknodat(folder, name, kind, mode, device))?;
-            if made { Ok(rustix::fs::chmodat(folder, name, mode, AtFlags::empty())?) } else { Ok(()) }
-        };
         match &file.kind {
             DebFileKind::Directory => return self.make_directory(folder, name, entry),
             DebFileKind::File(_) => return self.regular(folder, entry, bytes),
@@ -183,15 +178,16 @@ impl Target<'_> {
                 }
                 self.fresh(folder, entry, || rustix::fs::symlinkat(target.as_str(), folder, name))?;
             }
-            DebFileKind::Fifo => special(FileType::Fifo, 0)?,
-            DebFileKind::CharDevice(major, minor) => {
-                special(FileType::CharacterDevice, rustix::fs::makedev(*major, *minor))?;
+            DebFileKind::Fifo => {
+                let mode = Mode::from_raw_mode(u32::from(file.mode));
+                if self.fresh(folder, entry, || rustix::fs::mknodat(folder, name, FileType::Fifo, mode, 0))? {
+                    rustix::fs::chmodat(folder, name, mode, AtFlags::empty())?;
+                }
             }
-            DebFileKind::BlockDevice(major, minor) => {
-                special(FileType::BlockDevice, rustix::fs::makedev(*major, *minor))?;
-            }
+            DebFileKind::CharDevice(..) | DebFileKind::BlockDevice(..) => return Err(io::Error::other(DEVICE)),
         }
-        own(folder, name, file)
+        self.root.give(folder, name, file.uid, file.gid)?;
+        time(folder, name, file)
     }
 
     /// A directory that exists (or a link to one) keeps its mode and owner: the first package decides, first in the
@@ -217,8 +213,7 @@ impl Target<'_> {
             Err(error) => return Err(error.into()),
         }
         drop(folders);
-        let (uid, gid) = owner(file);
-        rustix::fs::chownat(folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
+        self.root.give(folder, name, file.uid, file.gid)?;
         rustix::fs::chmodat(folder, name, Mode::from_raw_mode(u32::from(file.mode)), AtFlags::empty())?;
         time(folder, name, file)
     }
@@ -239,8 +234,7 @@ impl Target<'_> {
     fn settle(&self, path: &GuestPath, entry: &DebFile) -> io::Result<()> {
         let parent = self.root.directory(&path.parent().unwrap_or_else(GuestPath::root))?;
         let name = path.name();
-        let (uid, gid) = owner(entry);
-        rustix::fs::chownat(&parent, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
+        self.root.give(&parent, name, entry.uid, entry.gid)?;
         rustix::fs::chmodat(&parent, name, Mode::from_raw_mode(u32::from(entry.mode)), AtFlags::empty())?;
         let folder = rustix::fs::openat(&parent, name, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
         let empty = rustix::fs::Dir::read_from(&folder)?
@@ -263,8 +257,7 @@ impl Target<'_> {
         let mut target = BufWriter::with_capacity(COPY_BUFFER, File::from(target));
         io::copy(bytes, &mut target)?;
         let target = target.into_inner()?;
-        let (uid, gid) = owner(file);
-        rustix::fs::fchown(&target, uid, gid)?;
+        self.root.give(&target, "", file.uid, file.gid)?;
         rustix::fs::fchmod(&target, Mode::from_raw_mode(u32::from(file.mode)))?;
         rustix::fs::futimens(&target, &times(file))?;
         Ok(())
@@ -289,6 +282,9 @@ impl Target<'_> {
         }
     }
 }
+
+/// A device node on this machine's disk is this machine's device, whoever made it.
+const DEVICE: &str = "the package ships a device node, which is not made on the build machine\nhelp: devices appear in the guest's own /dev; make others there, by udev or tmpfiles.d";
 
 /// Bytes moved at once from a decoder into a file.
 const COPY_BUFFER: usize = 256 << 10;
@@ -315,12 +311,6 @@ fn is_directory(folder: BorrowedFd, name: &str) -> bool {
         .is_ok_and(|status| FileType::from_raw_mode(status.st_mode) == FileType::Directory)
 }
 
-fn own(folder: BorrowedFd, name: &str, file: &DebFile) -> io::Result<()> {
-    let (uid, gid) = owner(file);
-    rustix::fs::chownat(folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
-    time(folder, name, file)
-}
-
 fn time(folder: BorrowedFd, name: &str, file: &DebFile) -> io::Result<()> {
     Ok(rustix::fs::utimensat(folder, name, &times(file), AtFlags::SYMLINK_NOFOLLOW)?)
 }
@@ -328,9 +318,4 @@ fn time(folder: BorrowedFd, name: &str, file: &DebFile) -> io::Result<()> {
 fn times(file: &DebFile) -> Timestamps {
     let time = Timespec { tv_sec: file.mtime, tv_nsec: 0 };
     Timestamps { last_access: time, last_modification: time }
-}
-
-/// In the form that the system calls take: both, none left as it is.
-fn owner(file: &DebFile) -> (Option<Uid>, Option<Gid>) {
-    (Some(Uid::from_raw(file.uid)), Some(Gid::from_raw(file.gid)))
 }

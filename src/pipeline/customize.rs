@@ -6,6 +6,7 @@ use crate::manifest::ArtifactFile;
 use crate::network::{NetworkMode, NetworkSpec, netplan};
 use crate::progress::Observer;
 use crate::recipe::{Artifact, Recipe};
+use crate::sandbox::Limits;
 use crate::store::Store;
 use crate::tree::{self, Content, Node, NodeKind, Tree};
 use crate::values::{GuestPath, Hasher, Sha256};
@@ -29,6 +30,7 @@ pub(super) fn customize(
     modules: &Tree,
     recipe: &Recipe,
     epoch: i64,
+    limits: Limits,
     store: &Store,
     observer: &dyn Observer,
 ) -> Result<Customized, Error> {
@@ -57,7 +59,7 @@ pub(super) fn customize(
     }
     identity(&mut tree, recipe, epoch).map_err(fail("`network` and `hostname`"))?;
     tree::units(&mut tree, &recipe.units, epoch).map_err(fail("`units`"))?;
-    let mut tree = install::run(tree, &recipe.run, epoch, store, observer)?;
+    let mut tree = install::run(tree, &recipe.run, epoch, limits, store, observer)?;
     tree::hygiene(&mut tree, epoch).map_err(fail("hygiene"))?;
     Ok(Customized { tree, overlays: overlays.finish(), artifacts })
 }

@@ -17,6 +17,7 @@ use crate::image;
 use crate::install;
 use crate::progress::{Event, Observer, timed};
 use crate::recipe::{self, Recipe};
+use crate::sandbox::Limits;
 use crate::store::Store;
 use crate::values::{ByteSize, Sha256};
 use log::Log;
@@ -38,6 +39,8 @@ pub struct BuildOptions {
     pub locked: bool,
     /// Never touch the network.
     pub offline: bool,
+    /// What one step (installing the packages, a command of `run:`) may take of the machine.
+    pub limits: Limits,
 }
 
 /// What was built.
@@ -171,12 +174,12 @@ fn build_into(
             let _ = rustix::process::setpriority_process(None, 10);
             kernel::stages(&lock, &packages, store, observer)
         });
-        let base = install::base(&lock, &packages, store, observer);
+        let base = install::base(&lock, &packages, options.limits, store, observer);
         (base, kernel.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
     let (base, kernel) = (base?, kernel?);
     let custom = timed::<_, Error>("customize", observer, || {
-        let custom = customize::customize(base, &kernel.modules, recipe, lock.epoch, store, observer)?;
+        let custom = customize::customize(base, &kernel.modules, recipe, lock.epoch, options.limits, store, observer)?;
         let used = ByteSize(custom.tree.content_size());
         match recipe.size_budget {
             Some(budget) if used > budget => Err(Error::Budget { used, budget }),

@@ -1,78 +1,61 @@
-//! The two steps into the sandbox: new namespaces, then, as process 1 of them, root, mounts, filter and exec.
+//! The sandbox's first process: from a new set of namespaces to the command.
+//!
+//! It is root of a user namespace whose ids are the tree's on disk and nobody's else: what it may do, it may do to the
+//! tree and to its own mounts. Source: user_namespaces(7), mount_namespaces(7), capabilities(7); what is masked and read-only
+//! in `/proc` is what Docker and Podman mask (OCI runtime specification, `maskedPaths` and `readonlyPaths`).
 
-use super::{INNER, filter};
-use rustix::fd::OwnedFd;
-use rustix::fs::{CWD, FileType, Mode, mkdirat, mknodat};
+use super::limits::{self, Limits};
+use super::{Job, filter};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use rustix::fs::{CWD, FileType, Mode, chmodat, mkdirat, mknodat};
 use rustix::io::Errno;
-use rustix::mount::{
-    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount, mount_bind, mount_change,
-    mount_remount, move_mount, open_tree, unmount,
-};
-use rustix::process::{Signal, chdir, pivot_root, set_parent_process_death_signal, umask};
+use rustix::mount::{MountFlags, MoveMountFlags, UnmountFlags, mount, mount_bind, mount_remount, move_mount, unmount};
+use rustix::process::{Gid, Signal, Uid, chdir, pivot_root, set_parent_process_death_signal, umask};
 use rustix::thread::{CapabilitySet, UnshareFlags, remove_capability_from_bounding_set, unshare_unsafe};
-use std::ffi::{CStr, OsString};
-use std::io;
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::ffi::{CString, OsString};
+use std::io::{self, Read as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
 /// Device nodes a package's scripts may expect.
-const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+pub(super) const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
-/// Exit status when the sandbox itself could not be made, as env(1) and chroot(1) use it.
-const SETUP_FAILED: i32 = 125;
-
-/// Makes the namespaces and starts their first process.
-pub(super) fn outer(arguments: &[OsString]) -> i32 {
-    report(|| {
-        namespaces()?;
-        let status = Command::new("/proc/self/exe").arg(INNER).args(arguments).status()?;
-        Ok(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()))
-    })
+/// What the process outside hands over.
+pub(super) struct Gift {
+    /// The tree, as a mount that is attached nowhere yet.
+    pub tree: OwnedFd,
+    /// [`DEVICES`], likewise.
+    pub devices: Vec<OwnedFd>,
+    /// One byte comes once the ids are mapped and the process is counted; closed when the process outside is gone.
+    pub go: OwnedFd,
 }
 
-/// Tries everything the sandbox needs of the kernel, and runs nothing.
-pub(super) fn probe() -> i32 {
-    report(|| {
-        namespaces()?;
-        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
-        mount("tmpfs", "/proc", "tmpfs", MountFlags::NOSUID, c"mode=755")?;
-        filter::install()?;
-        Ok(0)
-    })
-}
-
-fn namespaces() -> io::Result<()> {
+/// Waits for its ids, makes the tree the root, and becomes the command. Returns only when that failed.
+pub(super) fn enter(gift: Gift, job: &Job, argv: &[OsString]) -> io::Result<i32> {
+    let mut go = std::fs::File::from(gift.go);
+    go.read_exact(&mut [0])?;
+    become_nobody_else()?;
+    // Only now, for a change of user ids takes it back. Whoever went before that has closed the pipe.
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    let namespaces = UnshareFlags::NEWNS
-        | UnshareFlags::NEWPID
-        | UnshareFlags::NEWUTS
-        | UnshareFlags::NEWIPC
-        | UnshareFlags::NEWNET
-        | UnshareFlags::NEWCGROUP;
-    // SAFETY: this process has one thread; file descriptors stay shared with nobody (FILES is not asked for).
-    let _: () = unsafe { unshare_unsafe(namespaces)? };
-    Ok(())
-}
-
-/// As process 1: makes the root tree the root, and becomes the command.
-pub(super) fn inner(arguments: &[OsString]) -> i32 {
-    report(|| {
-        set_parent_process_death_signal(Some(Signal::KILL))?;
-        let [root, epoch, count, rest @ ..] = arguments else { return Err(io::ErrorKind::InvalidInput.into()) };
-        let count: usize = count.to_str().and_then(|count| count.parse().ok()).unwrap_or_default();
-        let (environment, argv) = rest.split_at_checked(count).ok_or(io::ErrorKind::InvalidInput)?;
-        let (program, argv) = argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
-        enter(Path::new(root))?;
-        rustix::system::sethostname(b"localhost")?;
-        umask(Mode::from_raw_mode(0o022));
-        drop_capabilities();
-        filter::install()?;
-        let mut command = Command::new(program);
-        command.args(argv).env_clear().env("SOURCE_DATE_EPOCH", epoch).envs(ENVIRONMENT);
-        command.envs(environment.iter().filter_map(|pair| pair.to_str()?.split_once('=')));
-        Err(command.exec())
-    })
+    if poll(&mut [PollFd::new(&go, PollFlags::IN)], Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? > 0 {
+        return Err(io::ErrorKind::BrokenPipe.into());
+    }
+    // SAFETY: this process has one thread. The control group it is in becomes the only one it can name.
+    let _ = unsafe { unshare_unsafe(UnshareFlags::NEWCGROUP) };
+    change_root(&gift.tree, gift.devices, &job.limits)?;
+    loopback()?;
+    rustix::system::sethostname(b"localhost")?;
+    umask(Mode::from_raw_mode(0o022));
+    limits::bound(&job.limits)?;
+    drop_capabilities();
+    filter::install()?;
+    let Some((program, arguments)) = argv.split_first() else { return Ok(0) };
+    let mut command = Command::new(program);
+    command.args(arguments).env_clear().env("SOURCE_DATE_EPOCH", job.epoch.to_string()).envs(ENVIRONMENT);
+    command.envs(job.environment.iter().map(|(name, value)| (name, value)));
+    Err(command.exec())
 }
 
 /// What every command sees, whatever the build machine's environment holds.
@@ -87,40 +70,55 @@ const ENVIRONMENT: [(&str, &str); 8] = [
     ("SYSTEMD_OFFLINE", "1"),
 ];
 
-/// Makes `root` the root, with fresh `/proc`, `/dev`, `/run` and `/tmp`. Everything is mounted after the change of root,
+/// Root of the namespace, in no group of the builder's.
+fn become_nobody_else() -> io::Result<()> {
+    rustix::thread::set_thread_groups(&[])?;
+    rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;
+    Ok(rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)?)
+}
+
+/// Makes the tree the root, with fresh `/proc`, `/dev`, `/run` and `/tmp`. Everything is mounted after the change of root,
 /// so that a link which a package shipped in place of a mount point leads nowhere else.
-fn enter(root: &Path) -> io::Result<()> {
-    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
-    mount_bind(root, root)?;
-    let devices = DEVICES.map(|name| open_tree(CWD, format!("/dev/{name}"), OpenTreeFlags::OPEN_TREE_CLONE));
-    chdir(root)?;
+fn change_root(tree: &OwnedFd, devices: Vec<OwnedFd>, limits: &Limits) -> io::Result<()> {
+    // Any folder will do to attach it: nothing of this view stays.
+    move_mount(tree, "", CWD, "/proc", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    chdir("/proc")?;
     pivot_root(".", ".")?;
     for name in ["/proc", "/dev", "/run", "/tmp"] {
         folder(name, 0o755)?;
     }
-    let (quiet, none) = (MountFlags::NOSUID | MountFlags::NODEV, None::<&CStr>);
-    mount("proc", "/proc", "proc", quiet | MountFlags::NOEXEC, none)?;
-    mount("tmpfs", "/run", "tmpfs", quiet, c"mode=755")?;
-    mount("tmpfs", "/tmp", "tmpfs", quiet, c"mode=1777")?;
+    mount("proc", "/proc", "proc", QUIET | MountFlags::NOEXEC, c"")?;
+    tmpfs("/run", "0755", limits.memory / 8)?;
+    tmpfs("/tmp", "1777", limits.memory / 2)?;
     folder("/run/lock", 0o1777)?;
-    populate_dev(devices)?;
+    populate_dev(devices, limits)?;
+    mask_proc()?;
     // The old root is stacked upon the new one; see pivot_root(2), "pivot_root(".", ".")".
     unmount(".", UnmountFlags::DETACH)?;
     Ok(chdir("/")?)
 }
 
+/// Nothing on such a mount is a device or changes who runs it.
+const QUIET: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
+
+fn tmpfs(path: &str, mode: &str, size: u64) -> io::Result<()> {
+    let options = CString::new(format!("mode={mode},size={size}"))?;
+    Ok(mount("tmpfs", path, "tmpfs", QUIET, options.as_c_str())?)
+}
+
 /// The usual harmless devices (each is the build machine's own, bound), pseudo terminals, shared memory.
-fn populate_dev(devices: [Result<OwnedFd, Errno>; DEVICES.len()]) -> io::Result<()> {
-    mount("tmpfs", "/dev", "tmpfs", MountFlags::NOSUID, c"mode=755")?;
-    folder("/dev/shm", 0o1777)?;
+fn populate_dev(devices: Vec<OwnedFd>, limits: &Limits) -> io::Result<()> {
+    mount("tmpfs", "/dev", "tmpfs", MountFlags::NOSUID, c"mode=0755,size=64k")?;
+    folder("/dev/shm", 0o755)?;
     folder("/dev/pts", 0o755)?;
+    tmpfs("/dev/shm", "1777", limits.memory / 4)?;
     // Without devpts scripts still run: some containers do not allow it.
     let options = c"newinstance,ptmxmode=0666,mode=0620";
     let _ = mount("devpts", "/dev/pts", "devpts", MountFlags::NOSUID | MountFlags::NOEXEC, options);
     for (name, device) in DEVICES.iter().zip(devices) {
         let node = format!("/dev/{name}");
         mknodat(CWD, &node, FileType::RegularFile, Mode::from_raw_mode(0o666), 0)?;
-        move_mount(device?, "", CWD, &node, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+        move_mount(device, "", CWD, &node, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
     }
     let links =
         [("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2"), ("ptmx", "pts/ptmx")];
@@ -128,22 +126,66 @@ fn populate_dev(devices: [Result<OwnedFd, Errno>; DEVICES.len()]) -> io::Result<
         std::os::unix::fs::symlink(target, format!("/dev/{name}"))?;
     }
     // Nothing else is to appear in /dev.
-    let _ = mount_remount("/dev", MountFlags::NOSUID | MountFlags::RDONLY, c"");
+    Ok(mount_remount("/dev", MountFlags::NOSUID | MountFlags::RDONLY, c"")?)
+}
+
+/// Not to be read: the kernel's memory, keys and timers, and how this machine was booted. Not to be written: what is the whole machine's.
+const MASKED_FILES: [&str; 9] = [
+    "/proc/cmdline",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/kmsg",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+];
+const MASKED_FOLDERS: [&str; 3] = ["/proc/acpi", "/proc/asound", "/proc/scsi"];
+const READ_ONLY: [&str; 7] =
+    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/mtrr", "/proc/pressure", "/proc/sys", "/proc/sysrq-trigger"];
+
+fn mask_proc() -> io::Result<()> {
+    let there = |path: &&&str| Path::new(path).symlink_metadata().is_ok();
+    let read_only = MountFlags::BIND | MountFlags::RDONLY | QUIET | MountFlags::NOEXEC;
+    for path in MASKED_FILES.iter().filter(there) {
+        mount_bind("/dev/null", *path)?;
+    }
+    for path in MASKED_FOLDERS.iter().filter(there) {
+        mount("tmpfs", *path, "tmpfs", QUIET | MountFlags::NOEXEC | MountFlags::RDONLY, c"size=0,mode=0555")?;
+    }
+    for path in READ_ONLY.iter().filter(there) {
+        mount_bind(*path, *path)?;
+        mount_remount(*path, read_only, c"")?;
+    }
     Ok(())
+}
+
+/// The loopback comes up; there is no other interface. Source: netdevice(7).
+fn loopback() -> io::Result<()> {
+    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)?;
+    // SAFETY: an `ifreq` is plain data, for which all zeroes is a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = from.cast_signed();
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    // SAFETY: the request lives until the call returns and names an interface, as SIOCSIFFLAGS wants it.
+    let status = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) };
+    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 fn folder(path: &str, mode: u32) -> io::Result<()> {
     match mkdirat(CWD, path, Mode::from_raw_mode(0o755)) {
-        Ok(()) => Ok(rustix::fs::chmodat(CWD, path, Mode::from_raw_mode(mode), rustix::fs::AtFlags::empty())?),
+        Ok(()) => Ok(chmodat(CWD, path, Mode::from_raw_mode(mode), rustix::fs::AtFlags::empty())?),
         Err(Errno::EXIST) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
 
-/// What root inside keeps: what unpacking and configuring packages takes. Source: capabilities(7).
+/// What root inside keeps, over its own namespace: what unpacking and configuring packages takes.
 const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::DAC_OVERRIDE)
-    .union(CapabilitySet::DAC_READ_SEARCH)
     .union(CapabilitySet::FOWNER)
     .union(CapabilitySet::FSETID)
     .union(CapabilitySet::KILL)
@@ -152,7 +194,6 @@ const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::SETPCAP)
     .union(CapabilitySet::SETFCAP)
     .union(CapabilitySet::SYS_CHROOT)
-    .union(CapabilitySet::MKNOD)
     .union(CapabilitySet::NET_BIND_SERVICE)
     .union(CapabilitySet::AUDIT_WRITE);
 
@@ -163,11 +204,4 @@ fn drop_capabilities() {
             let _ = remove_capability_from_bounding_set(capability);
         }
     }
-}
-
-fn report(step: impl FnOnce() -> io::Result<i32>) -> i32 {
-    step().unwrap_or_else(|error| {
-        eprintln!("the sandbox could not be made: {error}");
-        SETUP_FAILED
-    })
 }

@@ -1,29 +1,41 @@
-//! Runs a command inside a root tree: own mount, pid, uts, ipc and network namespaces; no network; fsync is free.
+//! Runs a command inside a root tree whose packages, scripts and commands are hostile until checked: what they do, they do
+//! to the tree. Own user, mount, pid, uts, ipc, cgroup and network namespaces; a loopback and no network; bounded; fsync is free.
 //!
-//! In: a directory and an argument vector. Out: its output and status. As an ordinary user the whole process first
-//! becomes root of a user namespace ([`become_root`]), so that everything after it has one code path. Uses `interrupt`, `progress`.
+//! In: a directory and an argument vector. Out: its output and how it ended. As an ordinary user the whole process first
+//! becomes root of a user namespace ([`become_root`]); root needs none of its own. From there on one code path: the tree's
+//! files belong to a range of ids that is nobody else's ([`Ids`]), and the sandbox is a user namespace of just that range.
+//! Uses `interrupt`, `progress`, `values`.
 //!
-//! A process is needed at each step (a namespace of processes begins with a fork, a user namespace with a single
-//! thread), so this program starts itself again with a hidden first argument: [`init`] must be the first call of `main`.
+//! A namespace is entered by a process with a single thread, so this program starts itself again with a hidden first
+//! argument: [`init`] must be the first call of `main`. That process (`outer`) watches; its child (`enter`) becomes the command.
 
 mod enter;
 mod filter;
+mod ids;
+mod limits;
+mod lines;
+mod outer;
 mod probe;
 mod user;
 
+pub use ids::Ids;
+pub use limits::{Excess, Limits};
 pub use probe::{Way, probe};
 pub use user::{Problem, become_root};
 
 use crate::interrupt;
 use crate::progress::{Event, Observer};
+use crate::values::ByteSize;
+use outer::Verdict;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::io::{BufRead as _, BufReader};
+use std::fmt;
+use std::io::{self, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 
 /// The hidden first arguments.
 const OUTER: &str = "__sandbox-outer";
-const INNER: &str = "__sandbox-inner";
 const PROBE: &str = "__sandbox-probe";
 
 /// Lines of output kept for an error.
@@ -41,77 +53,127 @@ pub enum Error {
         root: PathBuf,
         /// Why not.
         #[source]
-        cause: std::io::Error,
+        cause: io::Error,
     },
     /// It failed.
-    #[error("`{command}` failed with {status} in {}{}", root.display(), .tail.iter().map(|line| format!("\n  | {line}")).collect::<String>())]
+    #[error("`{command}` {ending} in {}{}", root.display(), .tail.iter().map(|line| format!("\n  | {line}")).collect::<String>())]
     Failed {
         /// The command line.
         command: String,
         /// The root tree.
         root: PathBuf,
-        /// Exit status or signal.
-        status: String,
+        /// How it ended.
+        ending: Ending,
         /// The last lines it wrote.
         tail: Vec<String>,
     },
 }
 
-/// A root tree in which commands are run.
+/// How a command ended that did not succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// With this exit status.
+    Status(i32),
+    /// By this signal.
+    Signal(i32),
+    /// It was ended because it had taken too much.
+    Limit(Excess, Limits),
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "failed with exit status {status}"),
+            Self::Signal(signal) => write!(f, "was killed by signal {signal}"),
+            Self::Limit(Excess::Time, limits) => {
+                let (length, unit) = match limits.time.as_secs() {
+                    seconds if seconds < 120 => (seconds, "seconds"),
+                    seconds => (seconds / 60, "minutes"),
+                };
+                write!(f, "was ended: it ran for more than {length} {unit}")
+            }
+            Self::Limit(Excess::Memory, limits) => {
+                write!(f, "was ended: it took more than {} of memory", ByteSize(limits.memory))
+            }
+            Self::Limit(Excess::Processes, limits) => {
+                write!(f, "was ended: it had more than {} processes", limits.processes)
+            }
+            Self::Limit(Excess::Disk, _) => f.write_str("was ended: the disk is full"),
+        }
+    }
+}
+
+/// What a sandbox is told besides root and command line.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Job {
+    epoch: i64,
+    environment: Vec<(String, String)>,
+    limits: Limits,
+}
+
+/// A root tree in which commands are run. Its files belong to [`Ids::here`].
 #[derive(Debug, Clone)]
 pub struct Sandbox {
     root: PathBuf,
-    epoch: i64,
-    environment: Vec<(String, String)>,
+    job: Job,
 }
 
 impl Sandbox {
     /// Commands will see `root` as `/`, and `epoch` as `SOURCE_DATE_EPOCH`.
-    pub fn new(root: &Path, epoch: i64) -> Self {
-        Self { root: root.into(), epoch, environment: Vec::new() }
+    pub fn new(root: &Path, epoch: i64, limits: Limits) -> Self {
+        Self { root: root.into(), job: Job { epoch, environment: Vec::new(), limits } }
     }
 
     /// Adds a variable to the otherwise fixed environment.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
-        self.environment.push((name.to_owned(), value.to_owned()));
+        self.job.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Runs an argument vector and waits for it. Every line it writes is an [`Event::Detail`].
+    /// Runs an argument vector and waits for it; then nothing of it runs any more. Every line it writes is an
+    /// [`Event::Detail`].
+    ///
+    /// # Errors
+    /// When it cannot be started, ends with another status than 0, or takes more than its [`Limits`].
     pub fn run(&self, argv: &[&str], observer: &dyn Observer) -> Result<(), Error> {
         let command = argv.join(" ");
         let start = |cause| Error::Start { command: command.clone(), root: self.root.clone(), cause };
-        let mut arguments: Vec<OsString> = vec![OUTER.into(), self.root.clone().into(), self.epoch.to_string().into()];
-        arguments.push(self.environment.len().to_string().into());
-        arguments.extend(self.environment.iter().map(|(name, value)| format!("{name}={value}").into()));
+        let job = serde_json::to_string(&self.job).map_err(|error| start(error.into()))?;
+        let mut arguments: Vec<OsString> = vec![OUTER.into(), self.root.clone().into(), job.into()];
         arguments.extend(argv.iter().map(OsString::from));
+        let mut verdict = tempfile::tempfile().map_err(start)?;
         let reader = duct::cmd("/proc/self/exe", arguments)
             .stdin_null()
-            .stderr_to_stdout()
+            .stderr_file(verdict.try_clone().map_err(start)?)
             .unchecked()
             .reader()
             .map_err(start)?;
         let _running: Vec<_> = reader.pids().into_iter().map(interrupt::process).collect();
         let mut tail = VecDeque::new();
-        for line in BufReader::new(&reader).split(b'\n') {
-            let line = String::from_utf8_lossy(&line.map_err(start)?).trim_end().to_owned();
+        lines::each(&reader, |line| {
             observer.event(Event::Detail(line.clone()));
             tail.push_back(line);
             if tail.len() > TAIL {
                 tail.pop_front();
             }
+        })
+        .map_err(start)?;
+        // The pipe ends when the last of the sandbox's processes has; the one that watched has then little left to do.
+        while reader.try_wait().map_err(start)?.is_none() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
         }
-        let output = reader.try_wait().map_err(start)?;
-        match output {
-            Some(output) if output.status.success() => Ok(()),
-            output => Err(Error::Failed {
-                command: command.clone(),
-                root: self.root.clone(),
-                status: output.map_or_else(|| "no status".to_owned(), |output| output.status.to_string()),
-                tail: tail.into(),
-            }),
-        }
+        let mut text = String::new();
+        verdict.rewind().and_then(|()| verdict.read_to_string(&mut text)).map_err(start)?;
+        let ending = match serde_json::from_str(&text) {
+            Ok(Verdict::Exit(0)) => return Ok(()),
+            Ok(Verdict::Exit(status)) => Ending::Status(status),
+            Ok(Verdict::Signal(signal)) => Ending::Signal(signal),
+            Ok(Verdict::Ended(excess)) => Ending::Limit(excess, self.job.limits),
+            Ok(Verdict::Setup(cause)) => return Err(start(io::Error::other(cause))),
+            Err(_) => return Err(start(io::Error::other(format!("the sandbox was killed: {text}")))),
+        };
+        Err(Error::Failed { command: command.clone(), root: self.root.clone(), ending, tail: tail.into() })
     }
 }
 
@@ -121,9 +183,8 @@ pub fn init() {
     let mut arguments = std::env::args_os().skip(1);
     let stage = arguments.next();
     let status = match stage.as_ref().and_then(|stage| stage.to_str()) {
-        Some(OUTER) => enter::outer(&arguments.collect::<Vec<_>>()),
-        Some(INNER) => enter::inner(&arguments.collect::<Vec<_>>()),
-        Some(PROBE) => enter::probe(),
+        Some(OUTER) => outer::run(&arguments.collect::<Vec<_>>()),
+        Some(PROBE) => outer::probe(),
         Some(user::STAGE) => user::stage(&arguments.collect::<Vec<_>>()),
         _ => return,
     };

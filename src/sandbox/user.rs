@@ -14,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 pub(super) const STAGE: &str = "__sandbox-user";
 
 /// Ids a Debian system uses below the first that belongs to nobody in particular.
-const IDS: u32 = 65_536;
+pub(super) const IDS: u32 = 65_536;
 
 /// Why this user cannot become root of a namespace, and what to change.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +48,11 @@ pub enum Problem {
         /// What failed.
         cause: String,
     },
+    /// Root of a user namespace that has too few ids.
+    #[error(
+        "this user namespace maps fewer than {IDS} user and group ids beyond its root\nhelp: run goldsmith outside of it, or give the container more ids (podman run --uidmap/--gidmap, /etc/subuid)"
+    )]
+    NoIds,
     /// Something else failed.
     #[error("cannot enter a user namespace")]
     Io(#[from] io::Error),
@@ -117,7 +122,7 @@ fn map(child: &Child, uids: u32, gids: u32) -> Result<(), Problem> {
     }
     for (program, id, first) in [("newuidmap", geteuid().as_raw(), uids), ("newgidmap", getegid().as_raw(), gids)] {
         let arguments =
-            [pid.clone(), "0".into(), id.to_string(), "1".into(), "1".into(), first.to_string(), (IDS - 1).to_string()];
+            [pid.clone(), "0".into(), id.to_string(), "1".into(), "1".into(), first.to_string(), IDS.to_string()];
         let output = duct::cmd(program, arguments).stderr_to_stdout().stdout_capture().unchecked().run();
         match output {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Problem::NoHelper),
@@ -149,14 +154,14 @@ pub(super) fn stage(arguments: &[OsString]) -> i32 {
 }
 
 /// The first id of a range of at least [`IDS`] that a file gives to a user. Source: subuid(5).
-fn range(file: &'static str, user: &str) -> Result<u32, Problem> {
+pub(super) fn range(file: &'static str, user: &str) -> Result<u32, Problem> {
     let text = fs::read_to_string(file).unwrap_or_default();
     let number = geteuid().as_raw().to_string();
     let line = |line: &str| {
         let mut fields = line.split(':');
         let owner = fields.next()?;
         let (first, count): (u32, u32) = (fields.next()?.trim().parse().ok()?, fields.next()?.trim().parse().ok()?);
-        ((owner == user || owner == number) && count >= IDS - 1).then_some(first)
+        ((owner == user || owner == number) && count >= IDS).then_some(first)
     };
     text.lines().find_map(line).ok_or_else(|| Problem::NoRange { file, user: user.to_owned() })
 }

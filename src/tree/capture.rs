@@ -10,8 +10,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Captures a directory: owners, modes, whole-second times no later than `latest`, extended attributes, hard links,
-/// devices. Contents stay in the directory's files.
-pub fn capture(root: &Path, latest: i64) -> Result<Tree, Error> {
+/// devices. Contents stay in the directory's files. `owner` gives the tree's id for a user or group id on disk, or none
+/// where such a file has no place in a tree.
+pub fn capture(root: &Path, latest: i64, owner: &dyn Fn(u32) -> Option<u32>) -> Result<Tree, Error> {
     let mut tree = Tree::default();
     let mut links = BTreeMap::new();
     let entries = walkdir::WalkDir::new(root).sort_by_file_name();
@@ -25,7 +26,16 @@ pub fn capture(root: &Path, latest: i64) -> Result<Tree, Error> {
             .to_str()
             .ok_or_else(|| Error::Unsupported { path: entry.path().into(), what: "named in other than UTF-8" })?;
         let path = GuestPath::from_archive(name)?;
-        let node = node(entry.path(), &path, latest, &mut links)?;
+        let mut node = node(entry.path(), &path, latest, &mut links)?;
+        let (Some(uid), Some(gid)) = (owner(node.meta.uid), owner(node.meta.gid)) else {
+            return Err(Error::Unsupported { path: entry.path().into(), what: "owned by a user of this machine" });
+        };
+        (node.meta.uid, node.meta.gid) = (uid, gid);
+        for (name, value) in &mut node.xattrs {
+            if !translate_acl(name, value, owner) {
+                return Err(Error::Unsupported { path: entry.path().into(), what: "open to a user of this machine" });
+            }
+        }
         tree.nodes.insert(path, node);
     }
     Ok(tree)
@@ -100,6 +110,27 @@ fn xattrs(path: &Path) -> std::io::Result<BTreeMap<String, Vec<u8>>> {
         found.insert(name.to_owned(), if name == "security.capability" { plain_capability(value) } else { value });
     }
     Ok(found)
+}
+
+/// Puts other ids into an access control list; false when one of them has none. Other attributes stay as they are.
+/// Source: `include/uapi/linux/posix_acl_xattr.h`: a version of four bytes, then entries of tag, permissions and id.
+pub(crate) fn translate_acl(name: &str, value: &mut [u8], id: &dyn Fn(u32) -> Option<u32>) -> bool {
+    const USER: u8 = 2;
+    const GROUP: u8 = 8;
+    if !name.starts_with("system.posix_acl") {
+        return true;
+    }
+    value.get_mut(4..).unwrap_or_default().chunks_exact_mut(8).all(|entry| {
+        let [tag, _, _, _, number @ ..] = entry else { return true };
+        if !matches!(*tag, USER | GROUP) {
+            return true;
+        }
+        let known = <[u8; 4]>::try_from(&*number).ok().and_then(|bytes| id(u32::from_le_bytes(bytes)));
+        known.is_some_and(|id| {
+            number.copy_from_slice(&id.to_le_bytes());
+            true
+        })
+    })
 }
 
 /// File capabilities set inside a user namespace carry the namespace's root id (revision 3); the image needs the form

@@ -11,6 +11,7 @@ mod units;
 mod users;
 
 pub use capture::capture;
+pub(crate) use capture::translate_acl;
 pub use error::Error;
 pub use hygiene::hygiene;
 pub use overlay::overlay;

@@ -8,6 +8,7 @@ pub mod http;
 pub mod lab;
 pub mod mirror;
 pub mod package;
+pub mod user;
 pub mod workshop;
 
 use std::collections::BTreeSet;

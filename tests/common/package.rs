@@ -11,8 +11,13 @@ pub struct Package {
 impl Package {
     /// A package that is well formed so far.
     pub fn new(name: &str) -> Self {
+        Self::with(name, "")
+    }
+
+    /// A package with more fields, a line each.
+    pub fn with(name: &str, fields: &str) -> Self {
         let text = format!(
-            "Package: {name}\nVersion: 1.0\nArchitecture: all\nMaintainer: Nobody <nobody@example.org>\nDescription: hostile\n"
+            "Package: {name}\nVersion: 1.0\nArchitecture: all\nMaintainer: Nobody <nobody@example.org>\n{fields}Description: hostile\n"
         );
         let mut package = Self { control: tar::Builder::new(Vec::new()), data: tar::Builder::new(Vec::new()) };
         append(&mut package.control, tar::EntryType::Regular, "./control", "", text.as_bytes());
