@@ -23,7 +23,7 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Where in a build the attempts are made. Each writes `/var/tmp/STAGE.txt`.
+/// Where in a build the attempts are made. Each writes `/srv/STAGE.txt`.
 const STAGES: [&str; 4] = ["preinst", "postinst", "trigger", "run"];
 
 /// What a build of the hostile archive must leave as it was.
@@ -53,7 +53,7 @@ impl Host {
 
     fn call(&self, report: &str) -> Vec<String> {
         let port = self.listener.local_addr().unwrap().port().to_string();
-        vec!["/usr/bin/escape".into(), format!("/var/tmp/{report}.txt"), self.canary().display().to_string(), port]
+        vec!["/usr/bin/escape".into(), format!("/srv/{report}.txt"), self.canary().display().to_string(), port]
     }
 
     /// goldsmith, started with this folder open as descriptor 9.
@@ -152,20 +152,25 @@ fn recipe(mirror: &Mirror, keyring: &Path, host: &Host) -> String {
     let (_, rest) = rest.split_once("architecture:").unwrap();
     let url = mirror.url();
     let keyring = keyring.display();
+    // The archive has the kernel that the lock names, not the package that always points at the newest.
+    let lock = Lock::read(&recipes().join("recipes/minimal.lock")).unwrap().unwrap();
+    let kernel = lock.packages.iter().find(|package| package.name.starts_with("linux-image-")).unwrap();
     let steps = serde_json::to_string(&[host.call("run")]).unwrap();
     format!(
         "{head}name: hostile\ndistribution: {{ name: debian, suite: hostile, mirror: '{url}/debian', keyring: '{keyring}' }}\narchitecture:{rest}run: {steps}\n"
     )
     .replace("packages: [", "packages: [escape-early, escape-late, escape-pull, ")
     .replace("size: 2G", "size: 1G")
+    .replace("package: linux-image-cloud-amd64", &format!("package: {}", kernel.name))
 }
 
 /// Every attempt was made, at every stage, and none went through.
 fn contained(image: &Path) {
     let view = View::open_path(&image.join("rootfs.ext4")).unwrap();
     for stage in STAGES {
-        let path = format!("/var/tmp/{stage}.txt").parse().unwrap();
-        let report = String::from_utf8(view.read(&path, 1 << 20).unwrap().unwrap()).unwrap();
+        let path = format!("/srv/{stage}.txt").parse().unwrap();
+        let report = view.read(&path, 1 << 20).unwrap().unwrap_or_else(|| panic!("nothing was tried by {stage}"));
+        let report = String::from_utf8(report).unwrap();
         let escaped: Vec<_> = report.lines().filter(|line| line.starts_with("ESCAPED")).collect();
         assert_eq!(escaped, [""; 0], "{stage}");
         assert!(report.ends_with("all tried\n"), "{stage}: {report}");
@@ -186,6 +191,7 @@ fn nothing_gets_out_of_a_build_as_root() {
     workshop.run(&["lock", "recipes/hostile.yaml"]).succeeded();
     let build = workshop.goldsmith(&["build", "recipes/hostile.yaml", "--locked"]);
     Run::from(host.with_open_folder(&build).output().unwrap()).succeeded();
+    succeed();
     contained(&workshop.path("images/hostile"));
     host.is_as_it_was();
     // A set-user-id file that a step made would be anybody's way to root, were it root's on this disk.
