@@ -159,7 +159,7 @@ fn the_tree_is_the_one_that_mmdebstrap_makes() {
     mmdebstrap.arg(format!("deb [trusted=yes] copy://{} bookworm main", source.display()));
     succeed(&mut mmdebstrap);
 
-    let theirs = tree::capture(&root, lock.epoch, &Some).unwrap();
+    let theirs = tree::capture(&root, lock.epoch).unwrap();
     let ours = install::base(&lock, &packages, Limits::default(), &store, &Silent).unwrap();
     let timeless = |tree: &Tree| {
         let mut inventory = of_tree(tree).unwrap();

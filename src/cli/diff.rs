@@ -84,7 +84,7 @@ fn compare(args: &Args) -> Result<bool, Error> {
 fn load(path: &Path) -> Result<(Inventory, Option<File>), Error> {
     let image = image::file_of(path);
     if image.is_dir() {
-        return Ok((image::of_tree(&tree::capture(&image, i64::MAX, &Some)?)?, None));
+        return Ok((image::of_tree(&tree::capture(&image, i64::MAX)?)?, None));
     }
     // Opened as an image first: a text gets a clear answer.
     image::View::open_path(&image)?;

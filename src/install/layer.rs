@@ -18,7 +18,7 @@ const INDEX: &str = "index.json";
 
 /// Captures `folder/root`, whose files belong to `ids`, and writes its index. Contents are named relative to `folder`, which is yet to be renamed.
 pub(super) fn save(folder: &Path, epoch: i64, ids: Ids) -> Result<(), Error> {
-    let mut tree = tree::capture(&folder.join("root"), epoch, &|id| ids.inside(id))?;
+    let mut tree = tree::capture_as(&folder.join("root"), epoch, &|id| ids.inside(id))?;
     relocate(&mut tree, |path| path.strip_prefix(folder).unwrap_or(path).to_owned());
     let path = folder.join(INDEX);
     let io = |cause| Error::Io { what: "write", path: path.clone(), cause };

@@ -10,9 +10,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Captures a directory: owners, modes, whole-second times no later than `latest`, extended attributes, hard links,
-/// devices. Contents stay in the directory's files. `owner` gives the tree's id for a user or group id on disk, or none
-/// where such a file has no place in a tree.
-pub fn capture(root: &Path, latest: i64, owner: &dyn Fn(u32) -> Option<u32>) -> Result<Tree, Error> {
+/// devices. Contents stay in the directory's files.
+pub fn capture(root: &Path, latest: i64) -> Result<Tree, Error> {
+    capture_as(root, latest, &Some)
+}
+
+/// The same of a directory whose files belong to other ids on disk: `owner` gives the tree's id for a user or group id, or
+/// none where such a file has no place in the tree.
+pub fn capture_as(root: &Path, latest: i64, owner: &dyn Fn(u32) -> Option<u32>) -> Result<Tree, Error> {
     let mut tree = Tree::default();
     let mut links = BTreeMap::new();
     let entries = walkdir::WalkDir::new(root).sort_by_file_name();

@@ -10,8 +10,8 @@ mod overlay;
 mod units;
 mod users;
 
-pub use capture::capture;
 pub(crate) use capture::translate_acl;
+pub use capture::{capture, capture_as};
 pub use error::Error;
 pub use hygiene::hygiene;
 pub use overlay::overlay;

@@ -242,7 +242,6 @@ int main(int count, char **words) {
         for (unsigned at = 0; at < sizeof kept / sizeof *kept; at++) allowed |= kept[at] == bit;
         if (!allowed && prctl(PR_CAPBSET_READ, bit, 0, 0, 0) == 1) { snprintf(text, sizeof text, "capability %d", bit); say(1, text, "in the bounding set"); }
     }
-    REFUSED("every process", kill(-1, 0));
     { char map[200] = ""; int file = open("/proc/self/uid_map", O_RDONLY); unsigned inside = 1, outside = 0; if (file < 0 || read(file, map, 199) < 0 || sscanf(map, "%u %u", &inside, &outside) != 2) outside = 0; say(inside != 0 || outside == 0, "root is root outside", map); }
     /* The owner of files on disk is never root's, or the builder's. */
     { int file = open("/var/tmp/escape-setuid", O_CREAT | O_WRONLY, 0755); fchmod(file, 06755); close(file); }
