@@ -3,12 +3,13 @@
 //! Work says what it is making ([`folder`]) and what it has started ([`process`]) for as long as it does. Downloads in
 //! progress are not said: the next build goes on with them. Uses no other room.
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -31,7 +32,7 @@ struct Registry {
 
 enum Thing {
     Folder(PathBuf),
-    Process(u32),
+    Process(OwnedFd),
 }
 
 /// While it lives, an interrupt undoes what it stands for.
@@ -59,9 +60,12 @@ pub fn folder(path: &Path) -> Guard {
     register(Thing::Folder(path.to_owned()))
 }
 
-/// A process that must not outlive this one.
+/// A child that must not outlive this process, not yet waited for, so that its number is its own.
 pub fn process(pid: u32) -> Guard {
-    register(Thing::Process(pid))
+    let pid = Pid::from_raw(pid.cast_signed());
+    let process = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    // One that has no descriptor has ended.
+    process.map_or(Guard(0), |process| register(Thing::Process(process)))
 }
 
 /// Waits for the end of the process once it is interrupted: what fails then fails because of that, and nobody needs
@@ -103,10 +107,8 @@ fn register(thing: Thing) -> Guard {
 
 fn clear(registry: &Registry) {
     for thing in registry.things.values() {
-        if let Thing::Process(pid) = thing
-            && let Some(pid) = Pid::from_raw(pid.cast_signed())
-        {
-            let _ = kill_process(pid, Signal::KILL);
+        if let Thing::Process(process) = thing {
+            let _ = pidfd_send_signal(process, Signal::KILL);
         }
     }
     for thing in registry.things.values() {

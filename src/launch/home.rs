@@ -5,12 +5,14 @@
 //! it belonged to a launch that was killed: the next command ends what is left of that VM, removes what its record names
 //! outside of the folder, and deletes the folder.
 
+use super::host;
+use super::identity::Process;
 use super::record::{self, Record};
 use super::vmm::file;
 use super::vmm::firecracker::jail;
 use crate::values::Name;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -195,7 +197,7 @@ pub fn reconcile(root: &Path) -> Result<Vec<String>, Error> {
         let path = path.to_owned();
         move |cause| Error::Io { what, path, cause }
     };
-    let mut cleaned = Vec::new();
+    let (mut cleaned, mut guarded) = (Vec::new(), false);
     for entry in fs::read_dir(root).map_err(io("read", root))? {
         let path = entry.map_err(io("read", root))?.path();
         // What is no folder was not made by a launch, and where a link leads is nobody's VM.
@@ -205,6 +207,7 @@ pub fn reconcile(root: &Path) -> Result<Vec<String>, Error> {
         }
         end_processes_in(&path);
         let record = Record::read(&path);
+        guarded |= record.as_ref().is_some_and(|record| record.network.starts_with("bridge="));
         let keep = record.as_ref().is_some_and(|record| record.keep);
         if let Some(mut record) = record
             && let Some(tap) = record.tap.take()
@@ -225,6 +228,10 @@ pub fn reconcile(root: &Path) -> Result<Vec<String>, Error> {
             fs::remove_dir_all(&path).map_err(io("delete", &path))?;
         }
         cleaned.extend(path.file_name().map(|name| name.to_string_lossy().into_owned()));
+    }
+    if guarded && !cleaned.is_empty() {
+        // What cannot be taken away now is taken away with the next port's coming.
+        let _ = host::forget_wards();
     }
     cleaned.sort();
     Ok(cleaned)
@@ -252,13 +259,12 @@ pub fn is_running(folder: &Path) -> bool {
 fn end_processes_in(folder: &Path) {
     let Ok(processes) = fs::read_dir("/proc") else { return };
     for process in processes.flatten() {
-        let id = process.file_name().to_str().and_then(|name| name.parse::<i32>().ok()).and_then(Pid::from_raw);
-        let works_in = fs::read_link(process.path().join("cwd"));
-        if let (Some(id), Ok(place)) = (id, works_in)
-            && place == folder
+        let number = process.file_name().to_str().and_then(|name| name.parse().ok());
+        // Opened first: whoever has the number when one looks is whoever is told.
+        if let Some(one) = number.and_then(Process::numbered)
+            && fs::read_link(process.path().join("cwd")).is_ok_and(|place| place == folder)
         {
-            // Gone meanwhile is as good.
-            let _ = kill_process(id, Signal::KILL);
+            let _ = one.tell(Signal::KILL);
         }
     }
 }

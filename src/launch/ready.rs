@@ -183,7 +183,11 @@ fn look(
     let mut board = lock(board);
     if let Some(watch) = watch {
         watch.poll().map_err(io("follow the NIC's traffic"))?;
-        board.address = attachment.address(watch);
+        let address = attachment.address(watch);
+        if let Some(address) = address.filter(|_| address != board.address) {
+            attachment.pin(address)?;
+        }
+        board.address = address;
         board.accepted.extend(probes.iter().map(|probe| probe.check.port()).filter(|port| watch.accepted(*port)));
     }
     if board.outcomes.iter().all(|outcome| outcome.passed.is_some() || outcome.late) {

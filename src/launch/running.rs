@@ -2,11 +2,11 @@
 
 use super::home;
 use super::host;
+use super::identity::Process;
 use super::record::{self, Record};
 use super::secret::Secret;
 use super::vmm::{file, qemu};
-use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -192,12 +192,14 @@ impl Running {
         true
     }
 
+    /// The process that runs it. None: it is kept and does not run. The number in the record is its own if the VM's lock is
+    /// still held behind the opening.
+    pub fn process(&self) -> Option<Process> {
+        Process::numbered(self.record.supervisor).filter(|_| self.is_alive())
+    }
+
     fn signal(&self, signal: Signal) -> Result<(), Error> {
-        // The lock says that the process which made the record still runs, so its number is its own.
-        let process = i32::try_from(self.record.supervisor).ok().and_then(Pid::from_raw).filter(|_| self.is_alive());
-        match process.map(|process| kill_process(process, signal)) {
-            None | Some(Ok(()) | Err(Errno::SRCH)) => Ok(()),
-            Some(Err(errno)) => Err(Error::Signal { name: self.record.name.to_string(), cause: errno.into() }),
-        }
+        let told = self.process().map_or(Ok(()), |process| process.tell(signal));
+        told.map_err(|cause| Error::Signal { name: self.record.name.to_string(), cause })
     }
 }

@@ -54,6 +54,11 @@ impl Tool {
 
     /// Runs it with this input until it ends. `good`: the exit statuses of success.
     pub fn run(self, arguments: &[String], input: &str, good: &[i32]) -> Result<(), Error> {
+        self.ask(arguments, input, good).map(drop)
+    }
+
+    /// The same, and what it printed.
+    pub fn ask(self, arguments: &[String], input: &str, good: &[i32]) -> Result<String, Error> {
         let output = duct::cmd(self.find()?, arguments)
             .stdin_bytes(input)
             .stdout_capture()
@@ -62,7 +67,7 @@ impl Tool {
             .run()
             .map_err(|cause| Error::Io { program: self.program, cause })?;
         if output.status.code().is_some_and(|code| good.contains(&code)) {
-            return Ok(());
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8_lossy(&said).trim().to_owned();

@@ -98,6 +98,8 @@ pub struct HostFacts {
     pub macs_in_use: Vec<String>,
     /// The VM's tap.
     pub tap: Tap,
+    /// Why nothing keeps the VM from sending in others' names.
+    pub unguarded: Option<String>,
     /// Networks that the host reaches in another way than over this bridge.
     pub routes: Vec<Cidr>,
     /// A firewall keeps UDP port 67 from the DHCP server.

@@ -3,11 +3,7 @@
 use super::api::State;
 use super::fleet::{Entry, Fleet};
 use super::ticket::Ticket;
-use crate::launch::{self, Running};
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use std::os::fd::OwnedFd;
+use crate::launch::{self, Process, Running};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,7 +11,7 @@ use std::sync::Arc;
 pub struct Orphan {
     ticket: Ticket,
     running: Running,
-    process: OwnedFd,
+    process: Process,
 }
 
 impl Orphan {
@@ -31,7 +27,7 @@ pub fn running(folder: &Path) -> Result<Vec<Orphan>, launch::RunningError> {
     for running in launch::list()? {
         // A VM without a ticket was launched by hand: it is none of ours.
         let Some(ticket) = Ticket::read(folder, &running.record.name) else { continue };
-        orphans.extend(supervisor(&running).map(|process| Orphan { ticket, running, process }));
+        orphans.extend(running.process().map(|process| Orphan { ticket, running, process }));
     }
     orphans.sort_by(|a, b| a.ticket.order.created.cmp(&b.ticket.order.created));
     for entry in std::fs::read_dir(folder.join("vms")).into_iter().flatten().flatten() {
@@ -56,19 +52,7 @@ impl Fleet {
                 vm.stages = ticket.stages;
             });
             self.put(Arc::clone(&entry));
-            self.thread(&entry, move || wait(&process));
+            self.thread(&entry, move || process.wait());
         }
     }
-}
-
-/// The process that runs a VM; None: it is kept and does not run. Its number is its own if the VM's lock is still held behind the opening.
-fn supervisor(running: &Running) -> Option<OwnedFd> {
-    let id = i32::try_from(running.record.supervisor).ok().and_then(Pid::from_raw)?;
-    let process = pidfd_open(id, PidfdFlags::empty()).ok()?;
-    running.is_alive().then_some(process)
-}
-
-/// Waits for the end of a process. Source: pidfd_open(2): readable once it has ended.
-fn wait(process: &OwnedFd) {
-    while poll(&mut [PollFd::new(process, PollFlags::IN)], None) == Err(Errno::INTR) {}
 }

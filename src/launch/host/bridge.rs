@@ -3,11 +3,12 @@
 
 use super::cell::Cell;
 use super::frame::{self, Dhcp, Said};
-use super::link;
-use super::managed::{Member, Name, Registry};
+use super::managed::{Admission, Member, Name, Registry};
+use super::services::{self, Ward};
 use super::subnet::Subnet;
 use super::tap::Tap;
-use super::{Error, Mac, netlink, question};
+use super::{Error, Mac, guard, link, netlink, question};
+use crate::launch::tool;
 use crate::network::{self, Cidr, DhcpServer, HostFacts, NetworkMode, NetworkSpec};
 use std::collections::BTreeMap;
 use std::fs;
@@ -27,12 +28,16 @@ const ARP: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub struct Bridge {
     pub(super) name: String,
+    mac: Mac,
     pub(super) facts: HostFacts,
     /// The guest's declared address.
     pub(super) fixed: Option<Ipv4Addr>,
+    /// The only address that a managed network leases to it.
+    pub(super) promised: Option<Ipv4Addr>,
     // Dropped in this order: a network without taps goes.
     pub(super) tap: Tap,
     pub(super) cell: Option<Cell>,
+    ward: Option<Ward>,
     network: Option<Member>,
 }
 
@@ -40,13 +45,32 @@ impl Bridge {
     /// Makes a tap on the bridge and looks around: the bridge's address, a DHCP server for a guest that asks for a lease,
     /// another holder of a fixed address.
     pub(super) fn new(name: &str, spec: &NetworkSpec, mac: Mac) -> Result<Self, Error> {
-        let io = |what: String| move |cause| Error::Io { what, cause };
         if !link::exists(name).map_err(io(format!("look for the bridge {name}")))? {
             return Err(Error::NoBridge(name.to_owned()));
         }
-        let cidr = link::address(name).map_err(io(format!("read the address of {name}")))?;
         let tap = Tap::create().map_err(io("make a tap interface".to_owned()))?;
+        let port = guard::Port { tap: tap.name().to_owned(), mac, address: fixed(spec) };
+        let declared = if let NetworkMode::Static { address, .. } = &spec.mode { Some(address.address) } else { None };
+        // Before it is a port: nothing that the guest says is heard unguarded.
+        let ward = services::forget_wards().and_then(|()| Ward::over(port, declared));
+        let bridge = Self::on(name, tap, spec, mac, false)?;
+        let (ward, unguarded) = match ward {
+            Ok(ward) => (Some(ward), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        Ok(Self { ward, facts: HostFacts { unguarded, ..bridge.facts }, ..bridge })
+    }
+
+    /// Lets a guest on a bridge that others look after have the address that it has been leased, and no other.
+    pub(super) fn pin(&self, address: Ipv4Addr) -> Result<(), tool::Error> {
+        self.ward.as_ref().map_or(Ok(()), |ward| ward.pin(address))
+    }
+
+    /// Makes a tap a port.
+    fn on(name: &str, tap: Tap, spec: &NetworkSpec, mac: Mac, isolated: bool) -> Result<Self, Error> {
+        let cidr = link::address(name).map_err(io(format!("read the address of {name}")))?;
         link::join(name, tap.name()).map_err(io(format!("make {} a port of {name}", tap.name())))?;
+        netlink::tame(tap.name(), isolated).map_err(io(format!("tame a port of {name}")))?;
         link::up(tap.name()).map_err(io(format!("set {} up", tap.name())))?;
         let mut facts = HostFacts {
             name: format!("bridge {name}"),
@@ -57,21 +81,25 @@ impl Bridge {
         };
         // Before anything is asked in this address's name.
         facts.macs_in_use = macs(name).into_iter().filter(|one| *one == mac).map(|one| one.to_string()).collect();
+        netlink::place(tap.name(), mac).map_err(io(format!("tell {name} where {mac} is")))?;
         let asked = io(format!("ask the network on {name}"));
-        let fixed = match &spec.mode {
-            NetworkMode::Dhcp => {
-                facts.dhcp = dhcp(&tap, mac).map_err(asked)?;
-                None
-            }
-            NetworkMode::Static { address, .. } => match address.address {
-                IpAddr::V4(address) => {
-                    facts.in_use = holders(&tap, mac, address).map_err(asked)?;
-                    Some(address)
-                }
-                IpAddr::V6(_) => None,
-            },
-        };
-        Ok(Self { facts, fixed, tap, cell: None, network: None, name: name.to_owned() })
+        let fixed = fixed(spec);
+        match (&spec.mode, fixed) {
+            (NetworkMode::Dhcp, _) => facts.dhcp = dhcp(&tap, mac).map_err(asked)?,
+            (_, Some(address)) => facts.in_use = holders(&tap, mac, address).map_err(asked)?,
+            _ => {}
+        }
+        Ok(Self {
+            facts,
+            fixed,
+            promised: None,
+            tap,
+            cell: None,
+            ward: None,
+            network: None,
+            mac,
+            name: name.to_owned(),
+        })
     }
 
     /// Makes a tap on a managed network, which is made if need be. `expect`: the address that the guest is to have.
@@ -86,14 +114,23 @@ impl Bridge {
         let mut member = Member::new();
         let networks = Registry::lock()?;
         let subnet = networks.ensure(name, subnet, spec)?;
-        let io = |what: &str| {
-            let what = format!("{what} the network {name}");
-            move |cause| Error::Io { what, cause }
-        };
-        let mut port = Self::new(&name.bridge(), spec, mac)?;
-        netlink::isolate(port.tap.name()).map_err(io("isolate a port of"))?;
-        member.holds(port.tap.name());
-        let reservations = networks.reserve(name, mac, port.fixed.or(expect)).map_err(io("reserve an address in"))?;
+        let tap = Tap::create().map_err(io("make a tap interface".to_owned()))?;
+        member.holds(tap.name());
+        // Before it is a port: nothing that the guest says is heard unguarded.
+        let mut guarded = guard::Port { tap: tap.name().to_owned(), mac, address: None };
+        let Admission { address, taken, reservations } =
+            networks.admit(name, subnet, &mut guarded, fixed(spec).or(expect))?;
+        let mut port = Self::on(&name.bridge(), tap, spec, mac, true)?;
+        let [address_taken, mac_taken] = taken;
+        match (port.fixed, expect) {
+            (Some(fixed), _) if address_taken => port.facts.in_use.push(fixed.into()),
+            (None, Some(address)) if address_taken => return Err(Error::Held { address, name: name.clone() }),
+            _ => {}
+        }
+        if mac_taken {
+            port.facts.macs_in_use.push(mac.to_string());
+        }
+        port.promised = address;
         port.facts.name = format!("network {name} (bridge {})", name.bridge());
         port.facts.dhcp = DhcpServer::Present { ranges: vec![subnet.pool()], reservations };
         port.facts.ignores_client_id = Some(true);
@@ -102,10 +139,20 @@ impl Bridge {
 
     /// Moves the tap into a network namespace of its own.
     pub(super) fn confine(&mut self) -> io::Result<()> {
-        self.cell = Some(Cell::around(self.tap.name(), &self.name, self.network.is_some())?);
+        self.cell = Some(Cell::around(self.tap.name(), &self.name, self.mac, self.network.is_some())?);
         self.tap.moved();
         Ok(())
     }
+}
+
+fn io(what: String) -> impl FnOnce(io::Error) -> Error {
+    move |cause| Error::Io { what, cause }
+}
+
+/// The IPv4 address that the image declares.
+fn fixed(spec: &NetworkSpec) -> Option<Ipv4Addr> {
+    let NetworkMode::Static { address, .. } = &spec.mode else { return None };
+    if let IpAddr::V4(address) = address.address { Some(address) } else { None }
 }
 
 /// Who answers DHCP: a server in this network namespace, or one that answers a question on the wire.

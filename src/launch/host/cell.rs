@@ -24,15 +24,14 @@ pub struct Cell {
 
 impl Cell {
     /// Moves the tap `name` from its bridge into a namespace of its own, and connects it to the bridge again.
-    pub fn around(name: &str, bridge: &str, isolated: bool) -> io::Result<Self> {
+    pub fn around(name: &str, bridge: &str, mac: Mac, isolated: bool) -> io::Result<Self> {
         let cell = Self { namespace: apart(make)?, port: name.to_owned() };
         let namespace = cell.namespace.as_fd();
         netlink::send_away(name, namespace)?;
         netlink::add_pair(name, UPLINK, namespace)?;
         link::join(bridge, name)?;
-        if isolated {
-            netlink::isolate(name)?;
-        }
+        netlink::tame(name, isolated)?;
+        netlink::place(name, mac)?;
         link::up(name)?;
         apart(|| furnish(namespace, name))?;
         Ok(cell)

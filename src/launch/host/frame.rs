@@ -88,6 +88,11 @@ pub enum Said {
 }
 
 impl Said {
+    /// Whether only a DHCP server says this.
+    pub fn is_of_a_server(&self) -> bool {
+        matches!(self, Self::Dhcp { message: Dhcp::Offer { .. } | Dhcp::Ack { .. } | Dhcp::Nak, .. })
+    }
+
     /// Who claims to hold which address by this.
     pub fn claim(&self) -> Option<(Mac, Ipv4Addr)> {
         match self {

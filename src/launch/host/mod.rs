@@ -3,10 +3,12 @@
 mod bridge;
 mod cell;
 pub mod frame;
+mod guard;
 mod link;
 pub mod managed;
 mod netlink;
 mod question;
+mod server;
 mod services;
 mod sight;
 mod subnet;
@@ -16,7 +18,7 @@ mod watch;
 
 pub use bridge::Bridge;
 pub use frame::{Dhcp, Mac, Said};
-pub use services::TOOLS;
+pub use services::{TOOLS, forget_wards};
 pub use sight::{Sight, Way};
 pub use subnet::Subnet;
 pub use tap::{Tap, Trace};
@@ -30,7 +32,7 @@ use managed::Name;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// Which host network a VM gets.
@@ -132,6 +134,31 @@ pub enum Error {
         /// The one asked for.
         wanted: Subnet,
     },
+    /// All addresses of the network are taken.
+    #[error(
+        "every address of the network {0} is taken\nhelp: stop a VM, or make another network: `--network managed=NAME`"
+    )]
+    Full(Name),
+    /// The address at which the guest is expected is another VM's.
+    #[error(
+        "{address} is the address of another VM in the network {name}\nhelp: leave `--expect` out, or stop that VM"
+    )]
+    Held {
+        /// The address.
+        address: Ipv4Addr,
+        /// The network.
+        name: Name,
+    },
+    /// Nothing would keep VMs from each other.
+    #[error(
+        "{0}\nhelp: managed networks need nftables with the families inet and bridge (CONFIG_NF_TABLES_BRIDGE); `--network user` needs neither"
+    )]
+    Walls(tool::Error),
+    /// The folder in which networks are written down may be somebody else's.
+    #[error(
+        "{} is not a folder that only this user can change\nhelp: look at what is there, then: rm -r {}", .0.display(), .0.display()
+    )]
+    Unsafe(PathBuf),
     /// An interface of the bridge's name is there, and goldsmith has not made it.
     #[error(
         "there is an interface {0} that goldsmith has not made\nhelp: ip link delete {0}; or choose another name: `--network managed=NAME`"
@@ -268,8 +295,20 @@ impl Attachment {
     pub fn address(&self, watch: &Watch) -> Option<Ipv4Addr> {
         match self {
             Self::User(user) if user.fixed => Some(user.guest),
+            Self::User(user) => watch.lease().filter(|lease| *lease == user.guest),
             Self::Bridge(Bridge { fixed: Some(address), .. }) => Some(*address),
-            _ => watch.lease(),
+            // A guest has what it was promised, or nothing.
+            Self::Bridge(bridge) => {
+                watch.lease().filter(|lease| bridge.promised.is_none_or(|promised| promised == *lease))
+            }
+        }
+    }
+
+    /// Lets the guest have this address, which it has been leased, and no other.
+    pub fn pin(&self, address: Ipv4Addr) -> Result<(), Error> {
+        match self {
+            Self::User(_) => Ok(()),
+            Self::Bridge(bridge) => Ok(bridge.pin(address)?),
         }
     }
 

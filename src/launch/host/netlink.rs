@@ -1,6 +1,6 @@
 //! Bridges, routes and neighbours through the kernel's netlink, which knows the interfaces of this process's namespace whatever `/sys` shows.
 //!
-//! Source: rtnetlink(7), kernel `net/bridge/br_netlink.c` (`IFLA_BRPORT_ISOLATED`).
+//! Source: rtnetlink(7), kernel `net/bridge/br_netlink.c` (`IFLA_BRPORT_ISOLATED`, `IFLA_BRPORT_LEARNING`).
 
 use super::{Mac, subnet::Subnet};
 use netlink_packet_core::{
@@ -11,7 +11,9 @@ use netlink_packet_route::link::{
     InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo,
     LinkMessage,
 };
-use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState};
+use netlink_packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::fd::{AsRawFd as _, BorrowedFd};
@@ -50,15 +52,33 @@ pub fn add_address(name: &str, subnet: Subnet) -> io::Result<()> {
     tell(RouteNetlinkMessage::NewAddress(address), NLM_F_CREATE | NLM_F_EXCL)
 }
 
-/// Lets a port of a bridge talk to the host, and to no other port of this kind.
-pub fn isolate(port: &str) -> io::Result<()> {
+/// Keeps a bridge from learning from a port where machines are: a guest's frames to 01:80:c2:00:00:0e pass no firewall and
+/// could move its neighbours to itself (kernel `net/bridge/br_input.c`, `__br_handle_local_finish`). `isolated`: the port
+/// talks to the host, and to no other port of this kind.
+pub fn tame(port: &str, isolated: bool) -> io::Result<()> {
+    let mut flags = vec![InfoBridgePort::Learning(false)];
+    flags.extend(isolated.then_some(InfoBridgePort::Isolated(true)));
     let mut link = LinkMessage::default();
     link.header.index = index(port)?;
     link.attributes = vec![LinkAttribute::LinkInfo(vec![
         LinkInfo::PortKind(InfoPortKind::Bridge),
-        LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::Isolated(true)])),
+        LinkInfo::PortData(InfoPortData::BridgePort(flags)),
     ])];
     tell(RouteNetlinkMessage::NewLink(link), 0)
+}
+
+/// Tells a bridge which machine is behind a port. A machine that it knows behind another one stays there.
+pub fn place(port: &str, mac: Mac) -> io::Result<()> {
+    let mut entry = NeighbourMessage::default();
+    entry.header.family = AddressFamily::Bridge;
+    entry.header.ifindex = index(port)?;
+    entry.header.state = NeighbourState::Noarp;
+    entry.header.flags = NeighbourFlags::Controller;
+    entry.attributes = vec![NeighbourAttribute::LinkLayerAddress(mac.0.to_vec())];
+    match tell(RouteNetlinkMessage::NewNeighbour(entry), NLM_F_CREATE | NLM_F_EXCL) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        result => result,
+    }
 }
 
 /// Makes two interfaces that are each other's other end: one here, and `peer` in another network namespace.
@@ -93,11 +113,12 @@ pub fn delete(name: &str) -> io::Result<()> {
     }
 }
 
-/// How many ports a bridge has. None: there is no interface of this name.
-pub fn ports(bridge: &str) -> io::Result<Option<usize>> {
+/// The names of a bridge's ports. None: there is no interface of the bridge's name.
+pub fn ports_of(bridge: &str) -> io::Result<Option<Vec<String>>> {
     let links = links()?;
     let own = links.iter().find(|link| link.name == bridge).map(|link| link.index);
-    Ok(own.map(|own| links.iter().filter(|link| link.controller == Some(own)).count()))
+    let ports = |own| links.into_iter().filter(|link| link.controller == Some(own)).map(|link| link.name).collect();
+    Ok(own.map(ports))
 }
 
 /// The bridge that an interface is a port of.

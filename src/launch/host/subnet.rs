@@ -1,6 +1,9 @@
 //! The IPv4 subnet of a managed network: the host's address in it, the pool for leases, what it must not overlap. Pure.
 
+use super::Mac;
 use crate::network::{Cidr, NetworkMode, NetworkSpec};
+use crate::values::Sha256;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
@@ -97,7 +100,36 @@ impl Subnet {
 
     /// The network's own address with the prefix length, for people and for nft: `192.168.100.0/24`.
     pub fn network_text(self) -> String {
-        format!("{}/{}", Ipv4Addr::from(self.network()), self.prefix)
+        format!("{}/{}", self.network_address(), self.prefix)
+    }
+
+    /// The network's own address, which is no machine's.
+    pub fn network_address(self) -> Ipv4Addr {
+        self.network().into()
+    }
+
+    /// Whether a VM may have the address: it is inside, and neither the host's, nor the network's own, nor everybody's.
+    pub fn can_be_a_vms(self, address: Ipv4Addr) -> bool {
+        let inside = (self.network() + 1..self.broadcast()).contains(&u32::from(address));
+        inside && address != self.host
+    }
+
+    /// The address for a VM that takes any: the one it had, else the one that its MAC address comes to, else the next that
+    /// is free; at last one that somebody else has left (`leased`) who is not there. None: all are `held`.
+    pub fn address_for(
+        self,
+        mac: Mac,
+        held: &dyn Fn(Ipv4Addr) -> bool,
+        leased: &BTreeMap<Ipv4Addr, Mac>,
+    ) -> Option<Ipv4Addr> {
+        let (first, last) = self.pool();
+        let (first, count) = (u32::from(first), u32::from(last) - u32::from(first) + 1);
+        let [a, b, c, d, ..] = Sha256::of(&mac.0).0;
+        let start = u32::from_be_bytes([a, b, c, d]) % count;
+        let pool = || (0..count).map(|step| Ipv4Addr::from(first + (start + step) % count)).filter(|one| !held(*one));
+        let had = leased.iter().filter(|(_, holder)| **holder == mac).map(|(address, _)| *address);
+        let had = had.into_iter().find(|address| self.can_be_a_vms(*address) && !held(*address));
+        had.or_else(|| pool().find(|address| !leased.contains_key(address))).or_else(|| pool().next())
     }
 
     /// The address that reaches every machine.
@@ -163,6 +195,25 @@ mod tests {
             }),
             None
         );
+    }
+
+    #[test]
+    fn a_vm_keeps_its_address_and_takes_nobody_elses() {
+        let subnet: Subnet = "10.0.0.1/29".parse().unwrap();
+        let (mac, other) = (Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2]));
+        let [four, five, six] = [4, 5, 6].map(|last| Ipv4Addr::new(10, 0, 0, last));
+        let choose = |held: &[Ipv4Addr], leased: &[(Ipv4Addr, Mac)]| {
+            subnet.address_for(mac, &|one| held.contains(&one), &leased.iter().copied().collect())
+        };
+        let first = choose(&[], &[]).unwrap();
+        assert_eq!(choose(&[], &[]), Some(first));
+        assert_ne!(choose(&[first], &[]), Some(first));
+        assert_eq!(choose(&[], &[(five, mac)]), Some(five));
+        assert_eq!(choose(&[four], &[(five, other)]), Some(six));
+        assert_eq!(choose(&[four, five], &[(five, mac), (six, other)]), Some(six));
+        assert_eq!(choose(&[four, five, six], &[]), None);
+        let may: Vec<u8> = (0..8).filter(|last| subnet.can_be_a_vms(Ipv4Addr::new(10, 0, 0, *last))).collect();
+        assert_eq!(may, [2, 3, 4, 5, 6]);
     }
 
     #[test]

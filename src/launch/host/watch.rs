@@ -5,7 +5,7 @@
 use super::frame::{self, Dhcp, Mac, Said};
 use super::link;
 use rustix::fd::{AsRawFd as _, OwnedFd};
-use rustix::net::{AddressFamily, Protocol, RecvFlags, SocketFlags, SocketType, recv, socket_with};
+use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, socket_with};
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -30,6 +30,15 @@ enum Source {
     Capture { file: File, at: u64 },
     /// A socket that gets a copy of every frame.
     Tap(OwnedFd),
+}
+
+/// Which way a frame went on the host's end of the NIC, which no sender can make up: the host sends what goes into the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Into the guest.
+    In,
+    /// Out of it.
+    Out,
 }
 
 /// One thing that was said, and how often.
@@ -86,9 +95,14 @@ impl Watch {
     /// Reads what has come since the last time.
     pub fn poll(&mut self) -> io::Result<()> {
         for _ in 0..AT_ONCE {
-            let Some(frame) = self.source.next()? else { return Ok(()) };
-            self.frames += u64::from(frame::source(&frame) == Some(self.guest));
+            let Some((frame, way)) = self.source.next()? else { return Ok(()) };
+            let by_guest = way.map_or_else(|| frame::source(&frame) == Some(self.guest), |way| way == Way::Out);
+            self.frames += u64::from(by_guest);
             let Some(said) = frame::read(&frame) else { continue };
+            if by_guest && said.is_of_a_server() {
+                // Nobody leases himself an address.
+                continue;
+            }
             if let Said::Dhcp { client, message: Dhcp::Ack { address, .. } } = said
                 && client == self.guest
             {
@@ -137,24 +151,36 @@ impl Watch {
 }
 
 impl Source {
-    /// The next frame. None: there is none yet.
-    fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
+    /// The next frame, and where it went if that is known. None: there is none yet.
+    fn next(&mut self) -> io::Result<Option<(Vec<u8>, Option<Way>)>> {
         match self {
-            Self::Capture { file, at } => next_record(file, at),
+            Self::Capture { file, at } => Ok(next_record(file, at)?.map(|frame| (frame, None))),
             Self::Tap(socket) => next_packet(socket),
         }
     }
 }
 
-fn next_packet(socket: &OwnedFd) -> io::Result<Option<Vec<u8>>> {
+fn next_packet(socket: &OwnedFd) -> io::Result<Option<(Vec<u8>, Option<Way>)>> {
     // Enough of any frame: what is looked for stands at the front.
-    let mut buffer = [0; 2048];
-    match recv(socket, &mut buffer, RecvFlags::empty()) {
-        Ok((count, _)) => Ok(buffer.get(..count).map(<[u8]>::to_vec)),
-        // The interface is down, or gone with its VM: nothing more is said on it.
-        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::NETDOWN | rustix::io::Errno::NXIO) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    let mut buffer = [0_u8; 2048];
+    // SAFETY: `sockaddr_ll` is plain data for which all zeroes are valid.
+    let mut from: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    let mut size = size_of_val(&from) as libc::socklen_t;
+    // SAFETY: buffer and address live until the call returns, and both sizes are theirs.
+    let count = unsafe {
+        let (to, from) = (buffer.as_mut_ptr().cast(), std::ptr::from_mut(&mut from).cast());
+        libc::recvfrom(socket.as_raw_fd(), to, buffer.len(), 0, from, &raw mut size)
+    };
+    let Ok(count) = usize::try_from(count) else {
+        let error = io::Error::last_os_error();
+        return match error.raw_os_error() {
+            // The interface is down, or gone with its VM: nothing more is said on it.
+            Some(libc::EAGAIN | libc::ENETDOWN | libc::ENXIO) => Ok(None),
+            _ => Err(error),
+        };
+    };
+    let way = if from.sll_pkttype == libc::PACKET_OUTGOING { Way::In } else { Way::Out };
+    Ok(buffer.get(..count).map(|frame| (frame.to_vec(), Some(way))))
 }
 
 fn next_record(file: &File, at: &mut u64) -> io::Result<Option<Vec<u8>>> {

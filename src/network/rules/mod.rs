@@ -85,6 +85,7 @@ mod two_default_routes;
 mod two_managers;
 mod two_static_addresses;
 mod unexpected_address;
+mod unguarded_port;
 mod unknown;
 mod unknown_parameter;
 mod unmodelled_manager;
@@ -153,6 +154,7 @@ pub const RULES: &[&Rule] = &[
     &dhcp_blocked::DHCP_BLOCKED,
     &overlapping_route::OVERLAPPING_ROUTE,
     &two_clients::TWO_CLIENTS,
+    &unguarded_port::UNGUARDED_PORT,
     &shared_machine_id::SHARED_MACHINE_ID,
     &first_boot_presets::FIRST_BOOT_PRESETS,
     &dbus_machine_id::DBUS_MACHINE_ID,

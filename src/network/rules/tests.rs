@@ -545,6 +545,12 @@ fn host_and_contract() -> Vec<Case> {
             lan(good()).host(|host| host.asks_for_guest = true),
             lan(image()).host(|host| host.asks_for_guest = true),
         ),
+        (
+            "NET-H011",
+            E,
+            lan(good()).host(|host| host.unguarded = Some("nft is not installed\nhelp: x".to_owned())),
+            lan(good()),
+        ),
         ("NET-G001", W, good().contract().file("/etc/netplan/02-more.yaml", "network: {}\n"), good().contract()),
         ("NET-G002", E, good().contract().netplan(&fixed("192.168.100.12/24")), good().contract()),
         ("NET-G003", E, image().expect("192.168.100.13"), image().expect("192.168.100.12")),
