@@ -231,7 +231,7 @@ mod play {
     const X: Mac = Mac([0x52, 0x54, 0, 0xba, 0xd, 1]);
 
     fn attach(network: &str, mac: Mac, expect: Option<Ipv4Addr>) -> Result<Attachment, Error> {
-        let spec = NetworkSpec { interface: "eth0".into(), mode: NetworkMode::Dhcp };
+        let spec = NetworkSpec { interface: "eth0".parse().unwrap(), mode: NetworkMode::Dhcp };
         let choice: Choice = network.parse().unwrap();
         Attachment::new(&choice, Nic { spec: &spec, mac, expect: expect.map(IpAddr::V4), ports: &[] })
     }
@@ -414,6 +414,7 @@ mod play {
         let passed = pass("gs-default", &loose, &frames);
         assert_eq!(passed.len(), frames.len(), "{passed:?}");
         drop(loose);
+        run("ip neigh flush dev gs-default");
         assert!(call(&mut guest_b, at_b), "the host finds its guests again");
 
         // Leases for whoever comes next, whatever B asks in however many names.
@@ -496,6 +497,9 @@ mod play {
                 .unwrap()
         };
         let mut fake = claims(&mut Command::new("bash"));
+        // This process has descriptors that it does not know of, as one that a shell has started.
+        let secret = fs::File::open("/etc/shadow").unwrap();
+        rustix::io::fcntl_setfd(&secret, rustix::io::FdFlags::empty()).unwrap();
         let a = attach("managed", A, None).unwrap();
         assert!(Guest::new(tap(&a), A).lease(20.0).is_some(), "dnsmasq has not been started");
         let servers = || run("pgrep -x dnsmasq").split_whitespace().map(str::to_owned).collect::<Vec<_>>();

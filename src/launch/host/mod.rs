@@ -7,7 +7,7 @@ mod guard;
 mod link;
 pub mod managed;
 mod netlink;
-mod question;
+pub(super) mod question;
 mod server;
 mod services;
 mod sight;
@@ -15,6 +15,7 @@ mod subnet;
 mod tap;
 mod user;
 mod watch;
+mod world;
 
 pub use bridge::Bridge;
 pub use frame::{Dhcp, Mac, Said};
@@ -24,6 +25,7 @@ pub use subnet::Subnet;
 pub use tap::{Tap, Trace};
 pub use user::User;
 pub use watch::{Told, Watch};
+pub use world::may_reach;
 
 use super::option_list::OptionList;
 use super::tool;

@@ -30,6 +30,21 @@ pub fn arp_probe(source: Mac, address: Ipv4Addr) -> Vec<u8> {
     frame.into_inner()
 }
 
+/// Tells a test's network who holds an address.
+#[cfg(test)]
+pub fn arp_answer(source: Mac, address: Ipv4Addr) -> Vec<u8> {
+    let answer = ArpRepr::EthernetIpv4 {
+        operation: ArpOperation::Reply,
+        source_hardware_addr: EthernetAddress(source.0),
+        source_protocol_addr: address,
+        target_hardware_addr: EthernetAddress::BROADCAST,
+        target_protocol_addr: address,
+    };
+    let mut frame = ethernet(source, EthernetProtocol::Arp, answer.buffer_len());
+    answer.emit(&mut ArpPacket::new_unchecked(frame.payload_mut()));
+    frame.into_inner()
+}
+
 /// Asks for DHCP servers (RFC 2131 4.4.1), naming the client as systemd-networkd does with `ClientIdentifier=mac`.
 pub fn dhcp_discover(client: Mac, transaction: u32) -> Vec<u8> {
     let hardware = EthernetAddress(client.0);

@@ -1,7 +1,7 @@
 //! dnsmasq of a managed network: who it is, its start and end, what it is told and what it has leased.
 //!
 //! It is known by a file that it wrote itself, before it became dnsmasq, into a folder of root's: its number and the moment
-//! of its start. It runs as a user of its own, keeps no descriptor of ours (it closes what it does not know), and gives out
+//! of its start. It runs as a user of its own, gets no descriptor of ours, and gives out
 //! only the addresses that it is told to.
 //!
 //! Source: dnsmasq(8), measured with 2.90.
@@ -163,6 +163,7 @@ fn start(folder: &Path, arguments: &[String]) -> Result<(), tool::Error> {
             let before_exec = move || {
                 // It outlives the terminal and the launch that it is started by.
                 rustix::process::setsid()?;
+                tool::let_go()?;
                 identity::write_down(&record)
             };
             // SAFETY: between fork and exec only system calls are made; nothing is allocated.

@@ -2,13 +2,13 @@
 //!
 //! Each function may be called again at any time and leaves the same state.
 //!
-//! Source: nft(8); kernel `Documentation/networking/ip-sysctl.rst`. Addresses of cloud metadata: the manuals of AWS, Azure,
-//! Google Cloud, Oracle Cloud (169.254.0.0/16), Azure (168.63.129.16) and Alibaba Cloud (100.100.100.200).
+//! Source: nft(8); kernel `Documentation/networking/ip-sysctl.rst`.
 
 use super::guard::{self, Port};
 use super::link;
 use super::managed::Name;
 use super::subnet::Subnet;
+use super::world;
 use crate::launch::tool::{self, Tool};
 use std::fs;
 use std::io;
@@ -22,8 +22,6 @@ pub(super) const NFT: Tool = Tool { program: "nft", package: "nftables" };
 /// Programs that managed networks need.
 pub const TOOLS: [Tool; 2] = [DNSMASQ, NFT];
 
-/// Where clouds tell a host its secrets, and what no router may forward (RFC 3927).
-const METADATA: &str = "{ 169.254.0.0/16, 168.63.129.16, 100.100.100.200 }";
 /// New connections of one VM: each second, at once, and open at a time. The host remembers each, and every address that is
 /// looked for; its tables have some ten thousand and some thousand places (`nf_conntrack_max`, `gc_thresh3`).
 const CONNECTIONS: [u32; 3] = [200, 400, 4096];
@@ -38,7 +36,7 @@ pub(super) fn nft(script: &str) -> Result<(), tool::Error> {
 /// are isolated from each other, and send what is theirs alone: [`guard`].)
 pub fn wall(name: &Name, subnet: Subnet, ports: &[Port]) -> Result<(), tool::Error> {
     let (table, bridge, network, host) = (name.table(), name.bridge(), subnet.network_text(), subnet.host());
-    let [each, once, open] = CONNECTIONS;
+    let ([each, once, open], metadata) = (CONNECTIONS, world::metadata());
     let script = format!(
         "table inet {table}\n\
          delete table inet {table}\n\
@@ -64,7 +62,7 @@ pub fn wall(name: &Name, subnet: Subnet, ports: &[Port]) -> Result<(), tool::Err
          chain guest {{\n\
          meta nfproto ipv6 drop\n\
          ip saddr != {network} drop\n\
-         ip daddr {METADATA} drop\n\
+         ip daddr {metadata} drop\n\
          ct state new update @rates {{ ip saddr limit rate over {each}/second burst {once} packets }} drop\n\
          ct state new add @flows {{ ip saddr ct count over {open} }} drop\n\
          }}\n\

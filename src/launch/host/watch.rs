@@ -219,3 +219,20 @@ fn whole(file: &File, at: u64, buffer: &mut [u8]) -> io::Result<bool> {
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn no_capture_panics(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300), good in proptest::bool::ANY) {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            let mut watch = Watch::capture(file.path(), Mac([2, 0, 0, 0, 0, 1])).unwrap();
+            let header = [&MAGIC.to_ne_bytes()[..], &[0; 20]].concat();
+            std::fs::write(file.path(), [if good { &header } else { &[][..] }, &bytes].concat()).unwrap();
+            let _ = watch.poll();
+            proptest::prop_assert!(watch.seen().len() <= MAX_EVENTS);
+        }
+    }
+}

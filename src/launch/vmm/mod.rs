@@ -3,6 +3,7 @@
 //! In: a [`Machine`] that the gate has cleared. Out: a running [`Vmm`], or its configuration as a document. A driver is a
 //! file: `qemu` (with `qmp`), `firecracker` (with `api`, `setup`, `jail`).
 
+mod fence;
 pub mod firecracker;
 mod log;
 mod model;

@@ -1,6 +1,8 @@
 //! A VMM's process: it ends with this one, however that ends.
 
+use super::fence::{self, Fence};
 use super::{Error, file, log};
+use crate::launch::tool;
 use rustix::process::{Signal, set_parent_process_death_signal};
 use std::fs::OpenOptions;
 use std::io;
@@ -36,12 +38,14 @@ pub struct Command<'a> {
     pub output: Option<PathBuf>,
     /// Descriptors that it keeps. They must stay open until it has been started.
     pub inherited: Vec<RawFd>,
+    /// Whether it makes its guest's connections itself, and is kept from some.
+    pub fenced: bool,
 }
 
 impl Process {
     /// Starts it.
     pub fn start(command: Command) -> Result<Self, Error> {
-        let Command { program, arguments, folder, output, inherited } = command;
+        let Command { program, arguments, folder, output, inherited, fenced } = command;
         let log = folder.join(file::VMM);
         let fail = |cause| Error::Io { what: format!("start {program}"), cause };
         let errors = OpenOptions::new().create(true).append(true).open(&log).map_err(fail)?;
@@ -51,15 +55,20 @@ impl Process {
             Some(path) => expression.stdout_path(path),
             None => expression.stdout_null(),
         };
+        let no_fence = |cause| Error::Io { what: format!("keep {program} from this host's own services"), cause };
+        let fence = fenced.then(Fence::new).transpose().map_err(no_fence)?;
+        let inner = fence.as_ref().map(Fence::inner);
         let before_spawn = move |command: &mut std::process::Command| {
-            keep(command, inherited.clone());
+            keep(command, inherited.clone(), inner);
             Ok(())
         };
         let handle = expression.before_spawn(before_spawn).start().map_err(|cause| match cause.kind() {
             io::ErrorKind::NotFound => Error::Missing { program: program.clone() },
             _ => fail(cause),
         })?;
-        Ok(Self { handle, command: line, log })
+        let process = Self { handle, command: line, log };
+        fence.map_or(Ok(()), Fence::stand).map_err(no_fence)?;
+        Ok(process)
     }
 
     /// Tries until it answers; it may end first, or take too long.
@@ -108,17 +117,19 @@ impl Drop for Process {
     }
 }
 
-/// Lets the child keep some descriptors, and end when its parent does.
-fn keep(command: &mut std::process::Command, inherited: Vec<RawFd>) {
+/// Lets the child keep some descriptors, and end when its parent does; with a fence around it, if there is to be one.
+fn keep(command: &mut std::process::Command, inherited: Vec<RawFd>, fence: Option<RawFd>) {
     let before_exec = move || {
         set_parent_process_death_signal(Some(Signal::KILL))?;
+        tool::let_go()?;
         for fd in &inherited {
             // SAFETY: the parent holds these descriptors open while it waits for the exec.
             rustix::io::fcntl_setfd(unsafe { BorrowedFd::borrow_raw(*fd) }, rustix::io::FdFlags::empty())?;
         }
-        Ok(())
+        // SAFETY: as above.
+        fence.map_or(Ok(()), |fence| fence::enclose(unsafe { BorrowedFd::borrow_raw(fence) }))
     };
-    // SAFETY: between fork and exec only prctl(2) and fcntl(2) are called; nothing is allocated.
+    // SAFETY: between fork and exec only system calls are made; nothing is allocated.
     unsafe { command.pre_exec(before_exec) };
 }
 
@@ -146,6 +157,7 @@ mod tests {
                 folder: folder.path(),
                 output: None,
                 inherited: Vec::new(),
+                fenced: false,
             });
             let process = process.unwrap();
             *pid.lock().unwrap() = process.pid();

@@ -45,6 +45,7 @@ impl Qemu {
             folder: machine.folder,
             output: None,
             inherited,
+            fenced: machine.attachment.tap().is_none(),
         })?;
         process.answer(|| Qmp::connect(machine.folder))?;
         Ok(Self { process, folder: machine.folder.to_owned() })

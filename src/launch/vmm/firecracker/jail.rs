@@ -102,6 +102,7 @@ pub fn command<'a>(machine: &Machine<'a>, jail: &Jail, program: &Program) -> Res
         folder: machine.folder,
         output: Some(machine.folder.join(file::CONSOLE)),
         inherited: Vec::new(),
+        fenced: false,
     })
 }
 

@@ -135,6 +135,7 @@ fn bare<'a>(machine: &Machine<'a>, program: &Program) -> Command<'a> {
         folder: machine.folder,
         output: Some(machine.folder.join(file::CONSOLE)),
         inherited: Vec::new(),
+        fenced: false,
     }
 }
 
