@@ -5,7 +5,7 @@ GOLDSMITH = target/release/goldsmith
 AGENT = target/guest/oauth-agent
 
 .DEFAULT_GOAL := help
-.PHONY: help image demo test test-desktop soak truth bench lint tool agent lock doc clean
+.PHONY: help image demo test test-desktop escape soak truth bench lint tool agent lock doc clean
 
 help: ## Lists the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,17 +35,24 @@ test-desktop: agent ## Boots the desktop only: web page in a browser, VNC, healt
 	@scripts/need build boot test
 	@$(CARGO) test --test desktop
 
+escape: agent ## Tries to get out of builds, here and in guests under the kernels of Debian 12 and 13
+	@scripts/need build boot test
+	@$(CARGO) build --quiet --examples
+	@$(CARGO) test --test escape -- --include-ignored --nocapture
+
 soak: agent ## Starts, stops and kills VMs at random for ten minutes (GOLDSMITH_SOAK_SECONDS) and looks for what is left
 	@scripts/need build boot test
 	@$(CARGO) test --quiet --test soak -- --ignored --nocapture
 
-lint: ## Checks formatting, lints, shell scripts and the licences of dependencies
+lint: ## Checks formatting, lints, shell scripts, and the licences and advisories of dependencies
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --workspace --all-targets -- -D warnings
 	@command -v shellcheck >/dev/null || { echo "shellcheck is missing: apt-get install shellcheck"; exit 1; }
 	@shellcheck scripts/* benches/* .ci/run
 	@command -v cargo-deny >/dev/null || { echo "cargo-deny is missing: cargo install --locked cargo-deny"; exit 1; }
 	@$(CARGO) deny --log-level error check bans licenses sources
+	@if timeout 60 $(CARGO) deny fetch db >/dev/null 2>&1; then $(CARGO) deny --log-level error check advisories; \
+	else echo "NOT RUN: advisories (https://github.com/rustsec/advisory-db is out of reach)"; fi
 
 lock: tool ## Resolves the packages of all recipes anew and rewrites their locks
 	@for recipe in recipes/*.yaml; do $(GOLDSMITH) lock $$recipe; done

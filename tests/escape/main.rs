@@ -4,6 +4,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod guest;
 
 use common::archive::{self, FRESH, Key, stanza};
 use common::mirror::Mirror;
