@@ -24,9 +24,9 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// Three quarters of the machine's memory, 8192 processes, two hours.
+    /// Three quarters of the machine's memory, 1024 processes, two hours.
     fn default() -> Self {
-        Self { memory: machine_memory() / 4 * 3, processes: 8192, time: Duration::from_secs(2 * 3600) }
+        Self { memory: machine_memory() / 4 * 3, processes: 1024, time: Duration::from_secs(2 * 3600) }
     }
 }
 

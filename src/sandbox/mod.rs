@@ -4,7 +4,7 @@
 //! In: a directory and an argument vector. Out: its output and how it ended. As an ordinary user the whole process first
 //! becomes root of a user namespace ([`become_root`]); root needs none of its own. From there on one code path: the tree's
 //! files belong to a range of ids that is nobody else's ([`Ids`]), and the sandbox is a user namespace of just that range.
-//! Uses `interrupt`, `progress`, `values`.
+//! Uses `interrupt`, `progress`, `store`, `values`.
 //!
 //! A namespace is entered by a process with a single thread, so this program starts itself again with a hidden first
 //! argument: [`init`] must be the first call of `main`. That process (`outer`) watches; its child (`enter`) becomes the command.
@@ -25,6 +25,7 @@ pub use user::{Problem, become_root};
 
 use crate::interrupt;
 use crate::progress::{Event, Observer};
+use crate::store::room;
 use crate::values::ByteSize;
 use outer::Verdict;
 use serde::{Deserialize, Serialize};
@@ -56,7 +57,7 @@ pub enum Error {
         cause: io::Error,
     },
     /// It failed.
-    #[error("`{command}` {ending} in {}{}", root.display(), .tail.iter().map(|line| format!("\n  | {line}")).collect::<String>())]
+    #[error("`{command}` {ending} in {}{}{}", root.display(), .tail.iter().map(|line| format!("\n  | {line}")).collect::<String>(), ending.help())]
     Failed {
         /// The command line.
         command: String,
@@ -80,6 +81,17 @@ pub enum Ending {
     Limit(Excess, Limits),
 }
 
+impl Ending {
+    fn help(self) -> &'static str {
+        match self {
+            Self::Limit(Excess::Disk, _) => room(&io::ErrorKind::StorageFull.into()),
+            Self::Limit(Excess::Memory, _) => "\nhelp: give it more with `--step-memory`",
+            Self::Limit(Excess::Time, _) => "\nhelp: give it more with `--step-timeout`",
+            _ => "",
+        }
+    }
+}
+
 impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -98,7 +110,7 @@ impl fmt::Display for Ending {
             Self::Limit(Excess::Processes, limits) => {
                 write!(f, "was ended: it had more than {} processes", limits.processes)
             }
-            Self::Limit(Excess::Disk, _) => f.write_str("was ended: the disk is full"),
+            Self::Limit(Excess::Disk, _) => f.write_str("was ended: No space left on device"),
         }
     }
 }

@@ -129,10 +129,11 @@ fn publish(mirror: &Mirror, key: &Key, host: &Host) {
     let postinst = format!("#!/bin/sh\n[ \"$1\" = triggered ] || exit 0\nexec {}\n", host.call("trigger").join(" "));
     let trigger = Package::with("escape-trigger", "Depends: escape-tool\n")
         .control("./postinst", &postinst)
-        .control("./triggers", "interest /usr/share/escape\n")
+        .control("./triggers", "interest escape-pulled\n")
         .finish();
-    let pull =
-        Package::with("escape-pull", "Depends: escape-trigger\n").file("./usr/share/escape/pulled", b"").finish();
+    let pull = Package::with("escape-pull", "Depends: escape-trigger\n")
+        .control("./postinst", "#!/bin/sh\nexec dpkg-trigger escape-pulled\n")
+        .finish();
     for (name, fields, bytes) in [
         ("escape-tool", "", tool),
         ("escape-early", "Pre-Depends: escape-tool\n", early),
