@@ -3,7 +3,7 @@
 
 use goldsmith::progress::{Event, Observer};
 use goldsmith::sandbox::{self, Ids, Limits, Sandbox};
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::ExitCode;
 
 struct Print;
