@@ -53,6 +53,9 @@ pub enum Problem {
         /// Bytes that it may have.
         limit: u64,
     },
+    /// A folder with too much in it.
+    #[error("there are more than {0} files and folders")]
+    Many(usize),
     /// Not text.
     #[error("it is not UTF-8 (byte {0})")]
     Text(usize),
@@ -240,6 +243,51 @@ impl Opened {
             }
         }
     }
+}
+
+/// The most files and folders that come in at once: all overlays of a recipe.
+pub const MAX_ENTRIES: usize = 250_000;
+
+/// Something in a folder.
+#[derive(Debug)]
+pub struct Entry {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it is itself; links are not followed.
+    pub kind: FileType,
+}
+
+/// What is in a folder, all levels, a folder before what is in it, names in order. Links are not followed. At most
+/// `limit` entries are listed, and no folder with more is held in memory.
+pub fn walk<E: From<Error>>(
+    folder: &Path,
+    limit: usize,
+    mut visit: impl FnMut(Entry) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut seen = 0;
+    let mut waiting = list(folder, &mut seen, limit)?;
+    while let Some(entry) = waiting.pop() {
+        let below = if entry.kind.is_dir() { list(&entry.path, &mut seen, limit)? } else { Vec::new() };
+        visit(entry)?;
+        waiting.extend(below);
+    }
+    Ok(())
+}
+
+/// A folder's entries, the first name last.
+fn list(folder: &Path, seen: &mut usize, limit: usize) -> Result<Vec<Entry>, Error> {
+    let fail = |error: io::Error| Error { path: folder.to_owned(), problem: error.into() };
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(folder).map_err(fail)? {
+        let entry = entry.map_err(fail)?;
+        *seen += 1;
+        if *seen > limit {
+            return Err(Error { path: folder.to_owned(), problem: Problem::Many(limit) });
+        }
+        entries.push(Entry { path: entry.path(), kind: entry.file_type().map_err(fail)? });
+    }
+    entries.sort_by(|a, b| b.path.file_name().cmp(&a.path.file_name()));
+    Ok(entries)
 }
 
 fn regular(kind: FileType) -> Result<(), Problem> {

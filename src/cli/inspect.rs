@@ -2,7 +2,7 @@
 
 use super::terminal;
 use crate::image::{self, Kind, Stat, View};
-use crate::values::GuestPath;
+use crate::values::{GuestPath, escaped};
 use clap::{Subcommand, ValueEnum};
 use std::io::Write;
 use std::path::PathBuf;
@@ -172,7 +172,7 @@ fn line(view: &View, path: &GuestPath, out: &mut dyn Write) -> Result<(), Error>
 
 /// Text from an image with control characters made visible: a name must not steer the terminal.
 pub(super) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
+    escaped(text).into_owned()
 }
 
 /// `drwxr-xr-x`, as `ls -l` has it.

@@ -1,7 +1,7 @@
 //! What checks find, and how it is shown.
 //!
 //! In: findings from the recipe, the network model, the gate. Out: text for people, JSON, SARIF, GitHub
-//! annotations. Pure: no I/O. Uses no other room.
+//! annotations. Pure: no I/O. Uses `values`.
 
 pub mod render;
 mod rule;
@@ -62,12 +62,60 @@ pub struct Evidence {
     pub line: usize,
     /// 1-based column in characters.
     pub column: usize,
-    /// The whole line, for the caret.
+    /// The line, for the caret; of a long one what is around the caret.
     pub text: String,
+    /// 1-based column of the first character of `text`: 1, unless the line was long.
+    #[serde(skip_serializing_if = "is_first")]
+    pub start: usize,
     /// How many characters of it the caret underlines, at least 1.
     pub length: usize,
     /// What the underlined text does: "asks for a lease".
     pub label: String,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn is_first(start: &usize) -> bool {
+    *start == 1
+}
+
+/// The most characters of a line that are shown; longer lines are cut to a window around the caret.
+const WIDTH: usize = 110;
+/// Characters kept before the caret in a cut line.
+const LEAD: usize = 24;
+/// The most characters that a message, a note or a help text keeps.
+const LONGEST: usize = 2000;
+
+impl Evidence {
+    /// Evidence at a line and column, `length` characters of it; of a long line only what is around them is kept.
+    pub fn new(origin: Origin, (line, column, length): (usize, usize, usize), row: &str, label: &str) -> Self {
+        let (start, text) = excerpt(row, column, length);
+        Self { origin, line, column, text: text.to_owned(), start, length: length.max(1), label: short(label) }
+    }
+}
+
+/// What is kept of a line: all of a short one, else twice what is shown of it. With the column that it starts at.
+pub fn excerpt(row: &str, column: usize, length: usize) -> (usize, &str) {
+    let nth = |text: &str, count: usize| text.char_indices().nth(count).map_or(text.len(), |(at, _)| at);
+    let end = nth(row, 2 * WIDTH);
+    if end == row.len() {
+        return (1, row);
+    }
+    let skipped = first_shown(column.saturating_sub(1), length);
+    let rest = row.get(nth(row, skipped)..).unwrap_or_default();
+    (skipped + 1, rest.get(..nth(rest, 2 * WIDTH)).unwrap_or_default())
+}
+
+/// How many characters of a long line are left out before what is shown of it.
+fn first_shown(caret: usize, length: usize) -> usize {
+    if caret.saturating_add(length) <= WIDTH { 0 } else { caret.saturating_sub(LEAD) }
+}
+
+/// A text, cut when it is so long that nobody reads it.
+fn short(text: &str) -> String {
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{} …", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
 }
 
 /// What kind of place evidence is in.
@@ -97,7 +145,7 @@ impl Finding {
         Self {
             rule,
             severity,
-            message: message.into(),
+            message: short(&message.into()),
             evidence: Vec::new(),
             notes: Vec::new(),
             help: None,
@@ -115,14 +163,14 @@ impl Finding {
     /// Adds a consequence.
     #[must_use]
     pub fn note(mut self, note: impl Into<String>) -> Self {
-        self.notes.push(note.into());
+        self.notes.push(short(&note.into()));
         self
     }
 
     /// Says what to do.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(short(&help.into()));
         self
     }
 

@@ -238,14 +238,8 @@ fn differs(
 
 fn changed(path: &Path, recorded: &str, found: &str) -> Finding {
     let name = path.display().to_string();
-    let evidence = Evidence {
-        origin: Origin::File(name.clone()),
-        line: 1,
-        column: 1,
-        text: found.to_owned(),
-        length: found.chars().count().max(1),
-        label: "is what is there".to_owned(),
-    };
+    let length = found.chars().count();
+    let evidence = Evidence::new(Origin::File(name.clone()), (1, 1, length), found, "is what is there");
     Finding::new(
         CHANGED.id,
         CHANGED.severity,

@@ -1,7 +1,7 @@
 //! Values that remember where they were read.
 
 use crate::boot::KernelArg;
-use crate::findings::{Evidence, Origin};
+use crate::findings::{Evidence, Origin, excerpt};
 
 /// A place in the arguments or in a guest file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,8 +12,10 @@ pub struct Place {
     pub line: usize,
     /// 1-based column in characters.
     pub column: usize,
-    /// The whole line.
+    /// The line; of a long one what is around the place.
     pub text: String,
+    /// 1-based column of the first character of `text`.
+    pub start: usize,
     /// Characters to underline.
     pub length: usize,
 }
@@ -30,26 +32,25 @@ pub struct Said<T> {
 impl Place {
     /// The place of a kernel argument in its command line.
     pub fn argument(line: &str, arg: &KernelArg) -> Self {
-        Self {
-            origin: Origin::Arguments,
-            line: 1,
-            column: arg.column,
-            text: line.to_owned(),
-            length: arg.text.chars().count().max(1),
-        }
+        Self::at(Origin::Arguments, (1, arg.column, arg.text.chars().count()), line)
     }
 
     /// A whole line (1-based) of a guest file.
     pub fn line(image: &str, path: &str, text: &str, line: usize) -> Self {
         let row = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
         let start = row.len() - row.trim_start().len();
-        Self {
-            origin: Origin::Guest { image: image.to_owned(), path: path.to_owned() },
-            line,
-            column: row.get(..start).map_or(0, |indent| indent.chars().count()) + 1,
-            text: row.to_owned(),
-            length: row.trim().chars().count().max(1),
-        }
+        let column = row.get(..start).map_or(0, |indent| indent.chars().count()) + 1;
+        Self::guest(image, path, row, (line, column, row.trim().chars().count()))
+    }
+
+    /// A part of a line, `row`, of a guest file: line, column, length.
+    pub fn guest(image: &str, path: &str, row: &str, at: (usize, usize, usize)) -> Self {
+        Self::at(Origin::Guest { image: image.to_owned(), path: path.to_owned() }, at, row)
+    }
+
+    fn at(origin: Origin, (line, column, length): (usize, usize, usize), row: &str) -> Self {
+        let (start, text) = excerpt(row, column, length);
+        Self { origin, line, column, text: text.to_owned(), start, length: length.max(1) }
     }
 
     /// A guest file as a whole.
@@ -59,6 +60,7 @@ impl Place {
             line: 1,
             column: 1,
             text: String::new(),
+            start: 1,
             length: 1,
         }
     }
@@ -70,6 +72,7 @@ impl Place {
             line: self.line,
             column: self.column,
             text: self.text.clone(),
+            start: self.start,
             length: self.length,
             label: label.into(),
         }

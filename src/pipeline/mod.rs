@@ -120,14 +120,7 @@ pub fn examine(path: &Path, set: &[(String, String)]) -> Vec<Finding> {
             message
         }
     };
-    let place = Evidence {
-        origin: Origin::File(path.display().to_string()),
-        line: 1,
-        column: 1,
-        text: String::new(),
-        length: 1,
-        label: String::new(),
-    };
+    let place = Evidence::new(Origin::File(path.display().to_string()), (1, 1, 1), "", "");
     let help = format!("goldsmith lock {}", path.display());
     vec![Finding::new(recipe::STALE_LOCK, Severity::Warning, problem).at(place).help(help)]
 }

@@ -26,17 +26,14 @@ pub(super) fn check(item: &Item, shape: &Shape, what: &str, report: &mut Report)
         }
         (Shape::Choice(words), ItemValue::Scalar { text, .. }) => {
             if !words.contains(&text.as_str()) {
-                let help = did_you_mean(text, words.iter().copied()).map_or_else(
-                    || format!("write one of: {}", words.join(", ")),
-                    |word| format!("did you mean `{word}`?"),
-                );
-                report.error(
-                    BAD_VALUE,
-                    item.place,
-                    format!("`{text}` is no {what}"),
-                    "not one of the choices",
-                    Some(help),
-                );
+                let help = || {
+                    did_you_mean(text, words.iter().copied()).map_or_else(
+                        || format!("write one of: {}", words.join(", ")),
+                        |word| format!("did you mean `{word}`?"),
+                    )
+                };
+                let help = (!report.full()).then(help);
+                report.error(BAD_VALUE, item.place, format!("`{text}` is no {what}"), "not one of the choices", help);
             }
         }
         (Shape::Scalar(form), ItemValue::Scalar { text, quoted }) => {
@@ -65,11 +62,14 @@ fn object(item: &Item, keys: &[Key], what: &str, report: &mut Report) {
             continue;
         }
         let names = || keys.iter().map(|key| key.name);
-        let help = did_you_mean(&entry.key, names()).map_or_else(
-            || format!("the keys of {what} are: {}", names().collect::<Vec<_>>().join(", ")),
-            |name| format!("did you mean `{name}`?"),
-        );
-        report.error(UNKNOWN_KEY, entry.place, format!("unknown key `{}` in {what}", entry.key), "unknown", Some(help));
+        let help = || {
+            did_you_mean(&entry.key, names()).map_or_else(
+                || format!("the keys of {what} are: {}", names().collect::<Vec<_>>().join(", ")),
+                |name| format!("did you mean `{name}`?"),
+            )
+        };
+        let help = (!report.full()).then(help);
+        report.error(UNKNOWN_KEY, entry.place, format!("unknown key `{}` in {what}", entry.key), "unknown", help);
     }
     for key in keys.iter().filter(|key| key.required && item.get(key.name).is_none()) {
         report.error(

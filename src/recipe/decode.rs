@@ -1,13 +1,16 @@
 //! A checked item tree → the typed recipe. What `check` has reported already is passed over here in silence.
 
 use super::check::{duration, probe};
-use super::rules::{BAD_VALUE, BOOT_ADDRESS, DUPLICATE, ESCAPES, MISSING_FILE, MISSING_KEY, NETWORK, PROBE};
-use super::source::{Item, Place, Report};
+use super::rules::{
+    BAD_VALUE, BOOT_ADDRESS, DUPLICATE, ESCAPES, MISSING_FILE, MISSING_KEY, NETWORK, PROBE, TOO_LARGE,
+};
+use super::source::{Item, Place, Report, normal};
 use super::{
     Architecture, Archive, Artifact, BootParameter, Distribution, ImageSpec, Probe, ProbeCheck, Recipe, Units, User,
     Waiver,
 };
 use crate::boot::KernelArgs;
+use crate::door::{self, MAX_ENTRIES};
 use crate::network::{Cidr, KernelIp, NetworkMode, NetworkSpec};
 use crate::values::{ByteSize, GuestPath, HttpPath, InterfaceName, Name, ParameterKind, ParameterName, Sha256, shown};
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,7 +70,7 @@ pub(super) fn decode(item: &Item, report: &mut Report) -> Recipe {
         boot_args: boot_args(part("boot"), report),
         boot_parameters: boot_parameters(part("boot"), report),
         users: users(item, report),
-        overlays: item.items_of("overlays").iter().filter_map(|item| overlay(item, report)).collect(),
+        overlays: overlays(item, report),
         artifacts: artifacts(item, report),
         units: units(part("units")),
         run: item
@@ -128,7 +131,11 @@ fn distribution(item: &Item, report: &mut Report) -> Distribution {
     let keyring = match item.get("keyring") {
         Some(keyring) => {
             let path = host(keyring, keyring.text().unwrap_or_default(), report);
-            exists(&path, keyring.place, "the keyring", report);
+            if exists(&path, keyring.place, "the keyring", report)
+                && report.confined(&path, keyring.place, "the keyring")
+            {
+                regular(&path, keyring.place, "the keyring", report);
+            }
             path
         }
         None => PathBuf::from(KEYRING),
@@ -326,25 +333,39 @@ fn unique(items: &[Item], key: &str, what: &str, report: &mut Report) {
     }
 }
 
-/// An overlay folder: it must exist, and the way to it must not leave the place it is written at.
-fn overlay(item: &Item, report: &mut Report) -> Option<PathBuf> {
+/// The most overlays of a recipe.
+const MAX_OVERLAYS: usize = 1000;
+
+/// All overlays, with no more files in them than an image could take.
+fn overlays(item: &Item, report: &mut Report) -> Vec<PathBuf> {
+    let items = item.items_of("overlays");
+    if let Some(extra) = items.get(MAX_OVERLAYS) {
+        let message = format!("there are {} overlays; a recipe has at most {MAX_OVERLAYS}", items.len());
+        report.error(TOO_LARGE, extra.place, message, "too many", None);
+        return Vec::new();
+    }
+    let mut left = MAX_ENTRIES;
+    items.iter().filter_map(|item| overlay(item, &mut left, report)).collect()
+}
+
+/// An overlay folder: it must exist, the way to it must not leave the place it is written at, and there must be nothing
+/// in it that does not come into an image. `left` is how many entries there may be.
+fn overlay(item: &Item, left: &mut usize, report: &mut Report) -> Option<PathBuf> {
     let path = host(item, item.text()?, report);
     if !exists(&path, item.place, "the overlay", report) {
         return None;
     }
     if !path.is_dir() {
-        report.error(
-            MISSING_FILE,
-            item.place,
-            format!("the overlay {} is not a folder", path.display()),
-            "not a folder",
-            None,
-        );
+        let message = format!("the overlay {} is not a folder", path.display());
+        report.error(MISSING_FILE, item.place, message, "not a folder", None);
         return None;
     }
     let plain = normal(&path);
     let folder = normal(report.folder(item.place));
     let (real, real_folder) = (plain.canonicalize().ok()?, folder.canonicalize().ok()?);
+    if !report.confined(&plain, item.place, "the overlay") {
+        return None;
+    }
     // The same steps from the recipe's folder must lead to the same place with and without symbolic links.
     let steps = |from: &Path, to: &Path| {
         let shared = from.components().zip(to.components()).take_while(|(a, b)| a == b).count();
@@ -354,31 +375,55 @@ fn overlay(item: &Item, report: &mut Report) -> Option<PathBuf> {
     if steps(&real_folder, &real) != steps(&folder, &plain) {
         let message =
             format!("the overlay {} is reached through a symbolic link and is really {}", item.text()?, real.display());
-        report.error(
-            ESCAPES,
-            item.place,
-            message,
-            "leads elsewhere",
-            Some("name the real folder, or copy it into the repository".to_owned()),
-        );
+        let help = "name the real folder, or copy it into the repository".to_owned();
+        report.error(ESCAPES, item.place, message, "leads elsewhere", Some(help));
         return None;
     }
-    Some(plain)
-}
-
-/// A path without `.` and `..`, by its text alone.
-fn normal(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for component in path.components() {
-        match component {
-            std::path::Component::ParentDir => {
-                plain.pop();
-            }
-            std::path::Component::CurDir => {}
-            component => plain.push(component),
+    match survey(&plain, left) {
+        Ok(()) => Some(plain),
+        Err(Survey::Entry(path, problem)) => {
+            let message = format!("{} in the overlay is {problem}", path.display());
+            let help = "overlays hold regular files, folders and symbolic links".to_owned();
+            report.error(MISSING_FILE, item.place, message, "cannot be shipped", Some(help));
+            None
+        }
+        Err(Survey::Folder(error)) => {
+            let rule = if matches!(error.problem, door::Problem::Many(_)) { TOO_LARGE } else { MISSING_FILE };
+            let message = format!("the overlay's {} cannot be used: {}", error.path.display(), error.problem);
+            report.error(rule, item.place, message, "cannot be shipped", None);
+            None
         }
     }
-    plain
+}
+
+/// Why an overlay cannot be shipped.
+enum Survey {
+    Entry(PathBuf, String),
+    Folder(door::Error),
+}
+
+impl From<door::Error> for Survey {
+    fn from(error: door::Error) -> Self {
+        Self::Folder(error)
+    }
+}
+
+/// Looks at everything in an overlay, without opening it.
+fn survey(folder: &Path, left: &mut usize) -> Result<(), Survey> {
+    let mut seen = 0;
+    let result = door::walk(folder, *left, |door::Entry { path, kind }| {
+        seen += 1;
+        let name = path.strip_prefix(folder).unwrap_or(&path).to_str();
+        let problem = match name.map(GuestPath::from_archive) {
+            None => "named in other than UTF-8".to_owned(),
+            Some(Err(error)) => format!("no path for an image: {error}"),
+            Some(Ok(_)) if kind.is_file() || kind.is_dir() || kind.is_symlink() => return Ok(()),
+            Some(Ok(_)) => door::kind_of(kind).to_owned(),
+        };
+        Err(Survey::Entry(path, problem))
+    });
+    *left = left.saturating_sub(seen);
+    result
 }
 
 fn exists(path: &Path, place: Place, what: &str, report: &mut Report) -> bool {
@@ -395,6 +440,16 @@ fn exists(path: &Path, place: Place, what: &str, report: &mut Report) -> bool {
     there
 }
 
+/// Notes what is there and is not a regular file.
+fn regular(path: &Path, place: Place, what: &str, report: &mut Report) {
+    let Ok(kind) = path.metadata().map(|metadata| metadata.file_type()) else { return };
+    if !kind.is_file() {
+        let message = format!("{what} {} is {}, not a file", path.display(), door::kind_of(kind));
+        let help = "name a regular file; links are followed, pipes and devices are not read".to_owned();
+        report.error(MISSING_FILE, place, message, "not a file", Some(help));
+    }
+}
+
 fn artifacts(item: &Item, report: &mut Report) -> Vec<Artifact> {
     let items = item.items_of("artifacts");
     unique(items, "path", "artifact at", report);
@@ -406,10 +461,13 @@ fn artifacts(item: &Item, report: &mut Report) -> Vec<Artifact> {
         };
         let hint = item.text_of("hint").map(str::to_owned);
         // Whether it has been built is the build's business, not the recipe's.
-        let file = host(source, source.text().unwrap_or_default(), report);
+        let file = normal(&host(source, source.text().unwrap_or_default(), report));
+        if report.confined(&file, source.place, "the artifact") {
+            regular(&file, source.place, "the artifact", report);
+        }
         let (owner, group) = item.text_of("owner").and_then(|owner| owner.split_once(':')).unwrap_or(("root", "root"));
         artifacts.push(Artifact {
-            source: normal(&file),
+            source: file,
             path,
             mode: item.text_of("mode").and_then(|mode| u16::from_str_radix(mode, 8).ok()).unwrap_or(0o755),
             owner: owner.to_owned(),

@@ -17,6 +17,9 @@ pub(super) const NETWORK: &str = "REC-012";
 pub(super) const PROBE: &str = "REC-013";
 pub(super) const BOOT_ADDRESS: &str = "REC-014";
 pub(crate) const STALE_LOCK: &str = "REC-015";
+pub(super) const MORE: &str = "REC-016";
+pub(super) const OUTSIDE: &str = "REC-017";
+pub(super) const TOO_LARGE: &str = "REC-018";
 
 const fn doc(id: &'static str, slug: &'static str, title: &'static str, text: &'static str) -> RuleDoc {
     RuleDoc { id, slug, severity: Severity::Error, title, text }
@@ -53,7 +56,8 @@ pub const RULES: &[RuleDoc] = &[
         UNREADABLE,
         "unreadable",
         "A recipe file cannot be read.",
-        "It does not exist, is a folder or a pipe, has more than 1 MiB, or is not UTF-8.",
+        "It does not exist, is a folder or a pipe, has more than 1 MiB, or is not UTF-8. Of a file that does not say \
+         `schema: goldsmith/…` nothing is shown: it may be any file that whoever builds can read.",
     ),
     doc(
         INCLUDE_CYCLE,
@@ -70,8 +74,8 @@ pub const RULES: &[RuleDoc] = &[
     doc(
         MISSING_FILE,
         "missing-file",
-        "An overlay, artifact or keyring that the recipe names does not exist on this machine.",
-        "Relative paths start from the folder of the file that names them.",
+        "An overlay, artifact or keyring that the recipe names does not exist on this machine, or is of the wrong kind.",
+        "Only regular files, folders and symbolic links come into an image from outside: no device, pipe or socket. Relative paths start from the folder of the file that names them.",
     ),
     doc(
         ESCAPES,
@@ -104,6 +108,29 @@ pub const RULES: &[RuleDoc] = &[
         "The network is declared once, under `network:`. An `ip=` beside it is a second source: the kernel takes the one, the \
          guest's network manager the other, and nobody answers at the address that was promised. The same pair is refused \
          at launch as NET-K002.\n\n# Fix\nDrop `ip=` from `boot.args`, or declare the address under `network:`.",
+    ),
+    doc(
+        MORE,
+        "more",
+        "The recipe has more problems than are shown.",
+        "The first hundred are shown, the others are counted.\n\n# Fix\nCorrect the first ones, and check again.",
+    ),
+    doc(
+        OUTSIDE,
+        "outside",
+        "With `--confined`: the recipe names something that lies outside its repository.",
+        "Whoever builds can read more than whoever wrote the recipe: an include, overlay, artifact or keyring could carry it \
+         into the image or into a message. With `--confined` all of them, and the lock, must lie below the recipe's repository \
+         (the nearest folder above it with a `.git`, else its own folder) or below the folder that `--confined=DIR` names, \
+         also after links are followed.\n\n# Fix\nMove the file into the repository, or name a wider folder.",
+    ),
+    doc(
+        TOO_LARGE,
+        "too-large",
+        "The recipe, with all that it includes and repeats, is larger than is read.",
+        "At most 256 files are included, 32 deep, with 300,000 values in all, a file counted as often as it is included; \
+         parameters put at most 4 MiB into texts; there are at most 1000 overlays with 250,000 files in all.\n\n# Fix\nInclude what is \
+         shared once, at the top.",
     ),
     RuleDoc {
         severity: Severity::Warning,

@@ -1,17 +1,22 @@
 //! Recipe files as trees of items that know their file, line and column; and the findings made from them.
 
+use super::rules::{MORE, OUTSIDE};
 use crate::findings::{Evidence, Finding, Origin, Severity};
-use crate::yaml::{self, Span, Value};
+use crate::yaml::{self, Lines, Span, Value};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// A text that was read.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Source {
     /// As the user would type it.
     pub shown: String,
     /// The file, absolute.
     pub path: PathBuf,
-    pub text: String,
+    pub lines: Lines<String>,
+    /// Whether it is known to be a recipe. No word of any other file is repeated: it may be one that only whoever
+    /// builds can read.
+    pub quoted: bool,
 }
 
 /// A place in one of the sources.
@@ -99,6 +104,15 @@ impl Item {
         self.get(key).map(Item::items).unwrap_or_default()
     }
 
+    /// How many items there are, itself and keys included.
+    pub fn count(&self) -> usize {
+        match &self.value {
+            ItemValue::Null | ItemValue::Scalar { .. } => 1,
+            ItemValue::List(items) => 1 + items.iter().map(Self::count).sum::<usize>(),
+            ItemValue::Map(entries) => 1 + entries.iter().map(|entry| 1 + entry.item.count()).sum::<usize>(),
+        }
+    }
+
     pub fn kind(&self) -> &'static str {
         match &self.value {
             ItemValue::Null => "nothing",
@@ -112,11 +126,14 @@ impl Item {
     pub fn over(self, below: Self) -> Self {
         let value = match (self.value, below.value) {
             (ItemValue::Map(entries), ItemValue::Map(mut merged)) => {
+                let places: HashMap<_, _> =
+                    merged.iter().enumerate().map(|(at, entry)| (entry.key.clone(), at)).collect();
                 for entry in entries {
-                    match merged.iter_mut().find(|known| known.key == entry.key) {
+                    match places.get(&entry.key).and_then(|at| merged.get_mut(*at)) {
                         Some(known) => {
                             known.place = entry.place;
-                            known.item = entry.item.over(known.item.clone());
+                            let below = Self { place: known.item.place, value: ItemValue::Null };
+                            known.item = entry.item.over(std::mem::replace(&mut known.item, below));
                         }
                         None => merged.push(entry),
                     }
@@ -134,14 +151,26 @@ impl Item {
     }
 }
 
+/// The most findings that are kept; the others are counted. Nobody reads more at once.
+const MOST: usize = 100;
+
 /// Everything that was read, and everything that is wrong with it.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     pub sources: Vec<Source>,
     pub findings: Vec<Finding>,
+    /// The folder that everything must lie in, without links; none: anywhere.
+    boundary: Option<PathBuf>,
+    /// Findings that were not kept.
+    more: usize,
 }
 
 impl Report {
+    /// An empty one.
+    pub fn within(boundary: Option<PathBuf>) -> Self {
+        Self { boundary, ..Self::default() }
+    }
+
     /// Notes a problem at a place.
     pub fn error(
         &mut self,
@@ -151,26 +180,85 @@ impl Report {
         label: &str,
         help: Option<String>,
     ) {
-        let mut finding = Finding::new(rule, Severity::Error, message).at(self.evidence(place, label));
-        finding.help = help;
-        self.findings.push(finding);
+        if self.full() {
+            self.more += 1;
+            return;
+        }
+        let finding = Finding::new(rule, Severity::Error, message).at(self.evidence(place, label));
+        self.findings.push(match help {
+            Some(help) => finding.help(help),
+            None => finding,
+        });
     }
 
-    pub fn evidence(&self, place: Place, label: &str) -> Evidence {
-        let source = self.sources.get(place.source);
-        let text = source.and_then(|source| source.text.lines().nth(place.span.line.saturating_sub(1)));
-        Evidence {
-            origin: Origin::File(source.map(|source| source.shown.clone()).unwrap_or_default()),
-            line: place.span.line,
-            column: place.span.column,
-            text: text.unwrap_or_default().to_owned(),
-            length: place.span.length.max(1),
-            label: label.to_owned(),
+    /// Whether further problems are only counted, so that nobody needs to think about what would help.
+    pub fn full(&self) -> bool {
+        self.findings.len() >= MOST
+    }
+
+    /// All findings; the last one says how many more there were.
+    pub fn finish(mut self) -> Vec<Finding> {
+        if self.more > 0 {
+            let message = format!("… and {} more problems in this recipe", self.more);
+            let help = format!("correct these {MOST} first");
+            self.findings.push(Finding::new(MORE, Severity::Error, message).help(help));
         }
+        self.findings
+    }
+
+    fn evidence(&self, place: Place, label: &str) -> Evidence {
+        let source = self.sources.get(place.source);
+        let origin = Origin::File(source.map(|source| source.shown.clone()).unwrap_or_default());
+        let Span { line, column, length } = place.span;
+        match source.filter(|source| source.quoted) {
+            Some(source) => Evidence::new(origin, (line, column, length), source.lines.get(line), label),
+            None => Evidence::new(origin, (line, column, length), "", ""),
+        }
+    }
+
+    /// Whether a file lies within the boundary, wherever links lead; notes it when not.
+    pub fn confined(&mut self, path: &Path, place: Place, what: &str) -> bool {
+        let Some(boundary) = self.boundary.clone() else { return true };
+        let real = real(path);
+        let inside = real.starts_with(&boundary);
+        if !inside {
+            let message = format!("{what} is {}, outside {}", real.display(), boundary.display());
+            let help = "move it into the repository, or name a wider folder with `--confined=DIR`";
+            self.error(OUTSIDE, place, message, "leads outside", Some(help.to_owned()));
+        }
+        inside
     }
 
     /// The folder that relative paths in a source start from.
     pub fn folder(&self, place: Place) -> &Path {
         self.sources.get(place.source).and_then(|source| source.path.parent()).unwrap_or(Path::new("."))
     }
+}
+
+/// Where a path really leads. Of one that does not exist (a file that is still to be built): where the part that does leads.
+pub(super) fn real(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    for folder in path.ancestors() {
+        if let Ok(real) = folder.canonicalize() {
+            let rest = path.strip_prefix(folder).unwrap_or(Path::new(""));
+            // What does not exist cannot be climbed out of; as text it must not seem to lie inside.
+            return if rest.as_os_str().is_empty() { real } else { normal(&real.join(rest)) };
+        }
+    }
+    path
+}
+
+/// A path without `.` and `..`, by its text alone.
+pub(super) fn normal(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for component in path.components() {
+        match component {
+            std::path::Component::ParentDir => {
+                plain.pop();
+            }
+            std::path::Component::CurDir => {}
+            component => plain.push(component),
+        }
+    }
+    plain
 }

@@ -20,10 +20,22 @@ pub fn distance(a: &str, b: &str) -> usize {
     row.last().copied().unwrap_or_default()
 }
 
-/// The candidate closest to `word`, when it is close enough to be what was meant.
+/// The longest word, in bytes, that something is suggested for: time grows with the square of it. Debian's longest package
+/// name has 75 letters.
+const LONGEST: usize = 80;
+
+/// The candidate closest to `word`, when it is close enough to be what was meant. Long words are nobody's typing error.
 pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let best = candidates.into_iter().min_by_key(|candidate| distance(word, candidate))?;
-    (distance(word, best) <= word.chars().count() / 3 + 1).then_some(best)
+    if word.len() > LONGEST {
+        return None;
+    }
+    let most = word.chars().count() / 3 + 1;
+    let near = |candidate: &&str| {
+        // A letter has at most four bytes.
+        candidate.len() <= LONGEST && candidate.len().abs_diff(word.len()) <= 4 * most
+    };
+    let measured = candidates.into_iter().filter(near).map(|candidate| (distance(word, candidate), candidate));
+    measured.filter(|(distance, _)| *distance <= most).min_by_key(|(distance, _)| *distance).map(|(_, best)| best)
 }
 
 #[cfg(test)]
@@ -37,5 +49,7 @@ mod tests {
         }
         assert_eq!(did_you_mean("packges", ["network", "packages"]), Some("packages"));
         assert_eq!(did_you_mean("zzz", ["network", "packages"]), None);
+        let long = "x".repeat(1 << 20);
+        assert_eq!(did_you_mean(&long, [long.as_str()]), None);
     }
 }

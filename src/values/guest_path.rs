@@ -24,9 +24,12 @@ pub enum GuestPathError {
     /// In a document: has control characters, or more than `PATH_MAX` bytes (Linux `include/uapi/linux/limits.h`).
     #[error("`{}` is not a path inside the image: it has control characters or more than {MAX_PATH} bytes", shown(.0))]
     Unprintable(String),
+    /// Longer than any path that Linux takes.
+    #[error("a path of {0} bytes is longer than the {MAX_PATH} that a path inside the image may have")]
+    Long(usize),
 }
 
-/// The longest path in a document.
+/// The longest path, in bytes.
 const MAX_PATH: usize = 4096;
 
 impl JsonSchema for GuestPath {
@@ -51,6 +54,9 @@ impl GuestPath {
     /// Normalises a path as archives write it (`./usr/bin/x`, `usr/bin/x`, `/usr//bin/x/`). A `..` component is
     /// refused, never resolved: nothing an archive names may leave the tree.
     pub fn from_archive(name: &str) -> Result<Self, GuestPathError> {
+        if name.len() > MAX_PATH {
+            return Err(GuestPathError::Long(name.len()));
+        }
         let mut path = String::with_capacity(name.len() + 1);
         for component in name.split('/') {
             match component {
@@ -158,7 +164,7 @@ mod tests {
         for (name, path) in [("./usr/bin/x", "/usr/bin/x"), ("/a//b/", "/a/b"), ("./", "/"), ("", "/")] {
             assert_eq!(GuestPath::from_archive(name).unwrap().as_str(), path);
         }
-        for name in ["../x", "a/../../x", "a\0b"] {
+        for name in ["../x", "a/../../x", "a\0b", &"a/".repeat(2049)] {
             assert!(GuestPath::from_archive(name).is_err(), "{name:?}");
         }
         assert!("usr".parse::<GuestPath>().is_err());

@@ -8,6 +8,7 @@ mod fragment;
 mod guest_path;
 mod parameter;
 mod sha256;
+mod escaped;
 mod text;
 mod utc;
 
@@ -19,6 +20,7 @@ pub use fragment::{Fragment, FragmentError};
 pub use guest_path::{GuestPath, GuestPathError};
 pub use parameter::ParameterKind;
 pub use sha256::{Hasher, Sha256, Sha256Error};
+pub use escaped::{escaped, escaped_json, escaped_lines, is_hidden, masked};
 pub use text::{
     ArchitectureName, Banner, BootArgument, FileName, FilesystemLabel, HttpPath, InterfaceName, InterfacePattern,
     KernelRelease, Line, Mode, Name, Owner, ParameterName, ParameterValue, RuleId, TextError, Uuid, present, shown,

@@ -1,5 +1,6 @@
 //! Texts with a form: what one may hold is said once, as a pattern, which checks it here and stands in the JSON Schemas.
 
+use super::is_hidden;
 use regex_lite::Regex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,10 +28,10 @@ pub fn shown(text: &str) -> String {
 pub fn visible(text: &str, most: usize) -> String {
     let mut shown = String::new();
     for letter in text.chars().take(most) {
-        if Line::fits(letter.encode_utf8(&mut [0; 4])) {
-            shown.push(letter);
-        } else {
+        if is_hidden(letter) {
             shown.extend(letter.escape_unicode());
+        } else {
+            shown.push(letter);
         }
     }
     if text.chars().nth(most).is_some() {

@@ -3,9 +3,11 @@
 //! Scalars keep their raw text (`no`, `24.10`, `0644` stay what was written); whoever decodes gives them a type.
 //! Bounded in size, depth and aliases, so that hostile text is an error and never a burden. Uses no other room.
 
+mod lines;
 mod parse;
 
-pub use parse::{parse, parse_repeating};
+pub use lines::Lines;
+pub use parse::{Limits, parse, parse_repeating, parse_within};
 
 /// Where a node stands in its text. Lines and columns are 1-based, in characters; `length` is the length of the
 /// node's first line, in characters.

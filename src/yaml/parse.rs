@@ -1,40 +1,69 @@
 //! From parser events to nodes.
 
-use super::{Error, MAX_TEXT, Node, Span, Value};
+use super::{Error, Lines, MAX_TEXT, Node, Span, Value};
 use granit_parser::{Event, Parser, ScalarStyle, ScanError};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Nodes a document may have, those repeated through aliases included.
-const MAX_NODES: usize = 100_000;
+/// How much a document may hold.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of its text. What scalars hold, with what aliases repeat, may be twice as much.
+    pub text: usize,
+    /// Nodes, with those that anchors keep and aliases repeat.
+    pub nodes: usize,
+}
+
+/// What no hand-written document comes near.
+const USUAL: Limits = Limits { text: MAX_TEXT, nodes: 100_000 };
+
 /// How deep nodes may nest.
 const MAX_DEPTH: usize = 64;
 
 /// Parses one document. No document at all is a null scalar.
 pub fn parse(text: &str) -> Result<Node, Error> {
-    read(text, false)
+    read(text, USUAL, false)
+}
+
+/// The same with other limits.
+pub fn parse_within(text: &str, limits: Limits) -> Result<Node, Error> {
+    read(text, limits, false)
 }
 
 /// The same, but a key may be there more than once: libyaml's event reader, which netplan uses, hands out both.
 pub fn parse_repeating(text: &str) -> Result<Node, Error> {
-    read(text, true)
+    read(text, USUAL, true)
 }
 
-fn read(text: &str, repeating: bool) -> Result<Node, Error> {
-    if text.len() > MAX_TEXT {
-        let message = format!("the text has {} bytes; at most {MAX_TEXT} are read", text.len());
+fn read(text: &str, limits: Limits, repeating: bool) -> Result<Node, Error> {
+    if text.len() > limits.text {
+        let message = format!("the text has {} bytes; at most {} are read", text.len(), limits.text);
         return Err(Error { span: Span { line: 1, column: 1, length: 1 }, message });
     }
-    let mut builder =
-        Builder { text, parser: Parser::new_from_str(text), anchors: BTreeMap::new(), nodes: 0, repeating };
+    let mut builder = Builder {
+        lines: Lines::of(text),
+        parser: Parser::new_from_str(text),
+        anchors: BTreeMap::new(),
+        limits,
+        used: Size::default(),
+        repeating,
+    };
     builder.document()
 }
 
 struct Builder<'t> {
-    text: &'t str,
+    lines: Lines<&'t str>,
     parser: Parser<'t, granit_parser::StrInput<'t>>,
-    anchors: BTreeMap<usize, (Node, usize)>,
-    nodes: usize,
+    anchors: BTreeMap<usize, (Node, Size)>,
+    limits: Limits,
+    used: Size,
     repeating: bool,
+}
+
+/// What a node takes.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    nodes: usize,
+    bytes: usize,
 }
 
 impl<'t> Builder<'t> {
@@ -71,22 +100,21 @@ impl<'t> Builder<'t> {
     }
 
     fn node(&mut self, event: Event<'t>, span: Span, depth: usize) -> Result<Node, Error> {
-        self.count(1, span)?;
+        let before = self.used;
+        self.count(Size { nodes: 1, bytes: 0 }, span)?;
         if depth > MAX_DEPTH {
             return Err(Error { span, message: format!("nested more than {MAX_DEPTH} deep") });
         }
-        let before = self.nodes;
         let (value, anchor) = match event {
             Event::Alias(anchor) => {
-                let (node, size) = self
-                    .anchors
-                    .get(&anchor)
-                    .cloned()
-                    .ok_or_else(|| Error { span, message: "an alias inside the node it stands for".to_owned() })?;
+                let inside = || Error { span, message: "an alias inside the node it stands for".to_owned() };
+                let size = self.anchors.get(&anchor).ok_or_else(inside)?.1;
                 self.count(size, span)?;
-                return Ok(Node { span, value: node.value });
+                let value = self.anchors.get(&anchor).map(|(node, _)| node.value.clone()).ok_or_else(inside)?;
+                return Ok(Node { span, value });
             }
             Event::Scalar(text, style, anchor, _) => {
+                self.count(Size { nodes: 0, bytes: text.len() }, span)?;
                 (Value::Scalar { text: text.into_owned(), quoted: style != ScalarStyle::Plain }, anchor)
             }
             Event::SequenceStart(_, anchor, _) => (Value::Sequence(self.sequence(depth)?), anchor),
@@ -95,7 +123,10 @@ impl<'t> Builder<'t> {
         };
         let node = Node { span, value };
         if anchor != 0 {
-            self.anchors.insert(anchor, (node.clone(), self.nodes - before));
+            // What is kept for aliases takes as much again.
+            let size = Size { nodes: self.used.nodes - before.nodes, bytes: self.used.bytes - before.bytes };
+            self.count(size, span)?;
+            self.anchors.insert(anchor, (node.clone(), size));
         }
         Ok(node)
     }
@@ -133,10 +164,15 @@ impl<'t> Builder<'t> {
         }
     }
 
-    fn count(&mut self, nodes: usize, span: Span) -> Result<(), Error> {
-        self.nodes = self.nodes.saturating_add(nodes);
-        if self.nodes > MAX_NODES {
-            return Err(Error { span, message: format!("more than {MAX_NODES} nodes, counting what aliases repeat") });
+    fn count(&mut self, more: Size, span: Span) -> Result<(), Error> {
+        let (nodes, bytes) = (self.limits.nodes, self.limits.text.saturating_mul(2));
+        self.used.nodes = self.used.nodes.saturating_add(more.nodes);
+        self.used.bytes = self.used.bytes.saturating_add(more.bytes);
+        if self.used.nodes > nodes {
+            return Err(Error { span, message: format!("more than {nodes} nodes, counting what aliases repeat") });
+        }
+        if self.used.bytes > bytes {
+            return Err(Error { span, message: format!("more than {bytes} bytes of text, counting what aliases repeat") });
         }
         Ok(())
     }
@@ -147,8 +183,7 @@ impl<'t> Builder<'t> {
         let length = if end.line() == start.line() {
             end.col().saturating_sub(start.col())
         } else {
-            let line = self.text.lines().nth(start.line().saturating_sub(1)).unwrap_or_default();
-            line.trim_end().chars().count().saturating_sub(start.col())
+            self.lines.get(start.line()).trim_end().chars().count().saturating_sub(start.col())
         };
         Span { line: start.line().max(1), column: start.col() + 1, length: length.max(1) }
     }
@@ -190,6 +225,13 @@ mod tests {
             bomb += &format!("a{level}: &a{level} [{}]\n", previous.trim_end_matches(", "));
         }
         assert!(parse(&bomb).unwrap_err().message.contains("nodes"));
+        // What is repeated may also be long, and an anchor alone keeps a copy.
+        let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(60_000), "*a, ".repeat(40));
+        assert!(parse(&long).unwrap_err().message.contains("bytes of text"));
+        let anchors: String = (0..60).map(|level| format!("&a{level} [")).collect();
+        assert!(parse(&format!("{anchors}{}", "x, ".repeat(40_000))).is_err());
+        let closed = format!("{anchors}{}{}", "x, ".repeat(40_000), "]".repeat(60));
+        assert!(parse(&closed).unwrap_err().message.contains("nodes"));
     }
 
     #[test]

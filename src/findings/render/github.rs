@@ -3,6 +3,7 @@
 //! Source: `actions/toolkit`, `packages/core/src/command.ts`: data escapes `%`, CR and LF; properties also `:` and `,`.
 
 use super::super::{Finding, Origin, Severity};
+use crate::values::masked;
 use std::fmt::Write as _;
 
 /// One `::error …::message` line a finding; it annotates the first host file that the finding names.
@@ -45,7 +46,8 @@ fn body(finding: &Finding) -> String {
 }
 
 fn data(text: &str) -> String {
-    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+    let lines: Vec<_> = text.split('\n').map(masked).collect();
+    lines.join("\n").replace('%', "%25").replace('\n', "%0A")
 }
 
 fn property(text: &str) -> String {

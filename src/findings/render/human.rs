@@ -1,14 +1,10 @@
 //! The form for people: the line at fault, a caret, what follows, what to type.
 
-use super::super::{Evidence, Finding, Severity};
+use super::super::{Evidence, Finding, Severity, WIDTH, first_shown};
 use super::place;
+use crate::values::masked as printable;
 use anstyle::{AnsiColor, Style};
 use std::fmt::Write as _;
-
-/// The most characters of a line that are shown; longer lines are cut to a window around the caret.
-const WIDTH: usize = 110;
-/// Characters kept before the caret in a cut line.
-const LEAD: usize = 24;
 
 /// Renders findings, a blank line between two.
 pub fn human(findings: &[Finding], color: bool) -> String {
@@ -92,31 +88,17 @@ struct Window {
 impl Window {
     fn around(evidence: &Evidence) -> Self {
         let line: Vec<char> = printable(&evidence.text).chars().collect();
-        let caret = evidence.column.saturating_sub(1).min(line.len());
+        let cut = evidence.start.saturating_sub(1);
+        let caret = evidence.column.saturating_sub(1 + cut).min(line.len());
         let carets = evidence.length.clamp(1, (line.len() - caret).max(1));
-        if line.len() <= WIDTH {
+        if line.len() <= WIDTH && cut == 0 {
             return Self { text: line.into_iter().collect(), indent: caret, carets };
         }
-        let start = if caret + carets <= WIDTH { 0 } else { caret.saturating_sub(LEAD) };
+        let start = if cut > 0 { 0 } else { first_shown(caret, carets) };
         let shown: String = line.iter().skip(start).take(WIDTH).collect();
-        let head = if start > 0 { "… " } else { "" };
+        let head = if start + cut > 0 { "… " } else { "" };
         let tail = if start + WIDTH < line.len() { " …" } else { "" };
         let indent = caret - start + head.chars().count();
         Self { text: format!("{head}{shown}{tail}"), indent, carets: carets.min(WIDTH - (caret - start)) }
     }
-}
-
-/// Control characters would move the caret or drive the terminal: one visible character stands for each.
-fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| {
-            if c == '\t' {
-                ' '
-            } else if c.is_control() {
-                '·'
-            } else {
-                c
-            }
-        })
-        .collect()
 }

@@ -1,6 +1,7 @@
 //! The form for programs.
 
 use super::super::{Finding, Severity};
+use crate::values::escaped_json;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -23,7 +24,7 @@ pub struct Report<'a> {
 /// finding with the fields of [`Finding`]. Ends in a newline.
 pub fn json(findings: &[Finding]) -> String {
     // Strings, numbers and lists only: there is nothing serde_json could refuse.
-    serde_json::to_string_pretty(&report(findings)).unwrap_or_default() + "\n"
+    escaped_json(&serde_json::to_string_pretty(&report(findings)).unwrap_or_default()).into_owned() + "\n"
 }
 
 /// The document that [`json`] prints.

@@ -1,6 +1,7 @@
 //! SARIF 2.1.0 (OASIS), the subset that code scanning services read.
 
 use super::super::{Evidence, Finding, Origin, RuleDoc, Severity};
+use crate::values::escaped_json;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -23,7 +24,7 @@ pub fn sarif(findings: &[Finding], rules: &[RuleDoc]) -> String {
             "results": results,
         }],
     });
-    format!("{log:#}\n")
+    escaped_json(&format!("{log:#}\n")).into_owned()
 }
 
 fn descriptor(id: &str, rules: &[RuleDoc]) -> Value {

@@ -19,6 +19,7 @@ fn conflict() -> Finding {
             line: 1,
             column: start + 1,
             text: line.to_owned(),
+            start: 1,
             length: line.len() - start,
             label: "sets a static address".to_owned(),
         })
@@ -27,6 +28,7 @@ fn conflict() -> Finding {
             line: 6,
             column: 7,
             text: "      dhcp4: yes".to_owned(),
+            start: 1,
             length: 10,
             label: "asks for a lease".to_owned(),
         })
@@ -40,6 +42,7 @@ fn typo() -> Finding {
         line: 3,
         column: 1,
         text: "\tp\u{1b}[31m: 1".to_owned(),
+        start: 1,
         length: 2,
         label: String::new(),
     })

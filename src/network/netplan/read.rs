@@ -178,16 +178,14 @@ pub fn is_modern(snapshot: &Snapshot) -> Option<bool> {
 struct Source<'t> {
     image: &'t str,
     path: &'t str,
-    text: &'t str,
+    lines: yaml::Lines<&'t str>,
     /// Whether keys of 1.0 and later are known.
     modern: bool,
 }
 
 impl Source<'_> {
     fn place(&self, span: Span) -> Place {
-        let mut place = Place::line(self.image, self.path, self.text, span.line);
-        (place.column, place.length) = (span.column, span.length);
-        place
+        Place::guest(self.image, self.path, self.lines.get(span.line), (span.line, span.column, span.length))
     }
 
     /// The whole entry: from its key to the end of the value's first line.
@@ -219,7 +217,7 @@ impl Netplan {
         {
             self.too_open.push(Place::file(&snapshot.image, path));
         }
-        let source = Source { image: &snapshot.image, path, text: &text, modern };
+        let source = Source { image: &snapshot.image, path, lines: yaml::Lines::of(&text), modern };
         let root = match yaml::parse_repeating(&text) {
             Ok(root) => root,
             Err(error) => return self.errors.push((source.place(error.span), error.message)),

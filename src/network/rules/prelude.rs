@@ -41,14 +41,7 @@ pub(super) fn names(file: &NetworkFile) -> String {
 /// A host fact as evidence.
 pub(super) fn host_evidence(host: &HostFacts, label: &str) -> Evidence {
     let text = host.cidr.map(|cidr| cidr.to_string()).unwrap_or_default();
-    Evidence {
-        origin: Origin::Host(host.name.clone()),
-        line: 1,
-        column: 1,
-        length: text.len().max(1),
-        text,
-        label: label.to_owned(),
-    }
+    Evidence::new(Origin::Host(host.name.clone()), (1, 1, text.len()), &text, label)
 }
 
 /// An effective configuration in a few words.
