@@ -4,8 +4,10 @@ use super::terminal::{self, Terminal, bytes};
 use crate::findings::render;
 use crate::interrupt;
 use crate::pipeline::{self, BuildOptions, BuildReport, Error};
+use crate::recipe::Confinement;
 use crate::sandbox::{self, Limits};
 use crate::values::ByteSize;
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -31,6 +33,9 @@ pub struct Args {
     /// Set a parameter of the recipe (may be repeated)
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     set: Vec<(String, String)>,
+    /// Let the recipe name files only below its repository, links included; or only below DIR
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = "", value_parser = confinement)]
+    confined: Option<Confinement>,
     /// Fail when the lock is missing or stale instead of resolving packages anew (for CI)
     #[arg(long)]
     locked: bool,
@@ -59,6 +64,11 @@ pub fn assignment(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// What `--confined` (nothing follows) and `--confined=DIR` mean.
+pub fn confinement(text: &str) -> Result<Confinement, Infallible> {
+    Ok(if text.is_empty() { Confinement::Repository } else { Confinement::Folder(text.into()) })
+}
+
 /// Runs the verb.
 pub fn run(args: Args) -> ExitCode {
     if let Err(problem) = sandbox::become_root() {
@@ -81,6 +91,7 @@ pub fn run(args: Args) -> ExitCode {
             time: args.step_timeout.unwrap_or(limits.time),
             ..limits
         },
+        confinement: args.confined.unwrap_or_default(),
     };
     let terminal = Terminal::new(args.quiet);
     let build = if args.check { pipeline::check } else { pipeline::build };

@@ -1,10 +1,11 @@
 //! `goldsmith check`
 
-use super::build::assignment;
+use super::build::{assignment, confinement};
 use crate::findings::render::Format;
 use crate::findings::{Finding, RuleDoc};
 use crate::network::NetworkMode;
-use crate::recipe::Recipe;
+use crate::recipe::{Confinement, Recipe};
+use crate::values::{escaped, escaped_lines};
 use crate::{gate, pipeline, recipe};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -23,6 +24,9 @@ pub struct Args {
     /// Set a parameter of the recipes (may be repeated)
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     set: Vec<(String, String)>,
+    /// Let the recipe name files only below its repository, links included; or only below DIR
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = "", value_parser = confinement)]
+    confined: Option<Confinement>,
     /// How to print what is found
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -51,10 +55,11 @@ fn network(recipe: &Recipe) -> String {
 
 /// Runs the verb.
 pub fn run(args: Args) -> ExitCode {
+    let confinement = args.confined.unwrap_or_default();
     let mut findings = Vec::new();
     let mut good = Vec::new();
     for path in &args.recipes {
-        let found = pipeline::examine(path, &args.set);
+        let found = pipeline::examine(path, &args.set, &confinement);
         if !found.iter().any(Finding::refuses) {
             good.push(path);
         }
@@ -64,9 +69,9 @@ pub fn run(args: Args) -> ExitCode {
     anstream::print!("{}", args.format.render(&findings, &rules, true));
     if args.format == Format::Human {
         for path in &good {
-            anstream::println!("ok: {}", path.display());
-            if let Ok(recipe) = recipe::load(path, &args.set) {
-                anstream::print!("{}", network(&recipe));
+            anstream::println!("ok: {}", escaped(&path.to_string_lossy()));
+            if let Ok(recipe) = recipe::load_confined(path, &args.set, &confinement) {
+                anstream::print!("{}", escaped_lines(&network(&recipe)));
             }
         }
     }

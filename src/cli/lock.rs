@@ -1,10 +1,11 @@
 //! `goldsmith lock`
 
-use super::build::assignment;
+use super::build::{assignment, confinement};
 use super::terminal::{self, Terminal};
 use crate::debian::Role;
 use crate::findings::render;
 use crate::pipeline::{self, Error};
+use crate::recipe::Confinement;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -23,6 +24,9 @@ pub struct Args {
     /// Set a parameter of the recipe (may be repeated)
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     set: Vec<(String, String)>,
+    /// Let the recipe name files only below its repository, links included; or only below DIR
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = "", value_parser = confinement)]
+    confined: Option<Confinement>,
     /// Print warnings and errors only
     #[arg(long, short)]
     quiet: bool,
@@ -31,8 +35,9 @@ pub struct Args {
 /// Runs the verb.
 pub fn run(args: Args) -> ExitCode {
     let terminal = Terminal::new(args.quiet);
+    let confinement = args.confined.unwrap_or_default();
     for recipe in &args.recipes {
-        match pipeline::lock(recipe, &args.set, &terminal) {
+        match pipeline::lock(recipe, &args.set, &confinement, &terminal) {
             Ok((path, lock)) if !args.quiet => {
                 let count = lock.of_role(Role::Rootfs).count();
                 anstream::println!("{}: {count} packages", path.display());

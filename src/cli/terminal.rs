@@ -2,7 +2,7 @@
 
 use crate::interrupt;
 use crate::progress::{Event, Observer, Unit};
-use crate::values::ByteSize;
+use crate::values::{ByteSize, escaped_lines};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -25,7 +25,9 @@ impl Terminal {
         Self { quiet, bars, running: Mutex::default() }
     }
 
-    fn line(&self, text: &str) {
+    /// Prints a line. Its text may be a package's or a mirror's.
+    fn line(&self, mark: &str, text: &str) {
+        let text = format!("{mark}{}", escaped_lines(text));
         match &self.bars {
             Some(bars) => bars.suspend(|| anstream::eprintln!("{text}")),
             None => anstream::eprintln!("{text}"),
@@ -57,7 +59,7 @@ impl Terminal {
             bar.finish_and_clear();
         }
         if !self.quiet {
-            self.line(&format!("  {stage:9} {:>6.2} s  {summary}", took.as_secs_f64()));
+            self.line("", &format!("  {stage:9} {:>6.2} s  {summary}", took.as_secs_f64()));
         }
     }
 }
@@ -73,11 +75,11 @@ impl Observer for Terminal {
                 }
             }
             Event::Finished { stage, summary, took } => self.finish(stage, &summary, took),
-            Event::Note(text) if !self.quiet => self.line(&format!("  {text}")),
+            Event::Note(text) if !self.quiet => self.line("  ", &text),
             Event::Note(_) | Event::Detail(_) => {}
             Event::Warning(text) => {
                 let style = anstyle::AnsiColor::Yellow.on_default().bold();
-                self.line(&format!("{style}warning{style:#}: {text}"));
+                self.line(&format!("{style}warning{style:#}: "), &text);
             }
         }
     }
@@ -88,7 +90,8 @@ pub fn fail(error: &dyn Error) {
     interrupt::hold();
     let style = anstyle::AnsiColor::Red.on_default().bold();
     let (lines, help) = causes(error);
-    for (index, line) in lines.iter().enumerate() {
+    let lines = lines.iter().map(|line| escaped_lines(line));
+    for (index, line) in lines.enumerate() {
         match index {
             0 => anstream::eprintln!("{style}error{style:#}: {line}"),
             _ => anstream::eprintln!("  because: {line}"),
@@ -96,7 +99,7 @@ pub fn fail(error: &dyn Error) {
     }
     if let Some(help) = help {
         let style = anstyle::AnsiColor::Cyan.on_default().bold();
-        anstream::eprintln!("{style}help{style:#}: {help}");
+        anstream::eprintln!("{style}help{style:#}: {}", escaped_lines(&help));
     }
 }
 

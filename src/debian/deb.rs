@@ -2,16 +2,27 @@
 //!
 //! Nothing in a package is trusted: names never climb, sizes are bounded, a wrong byte is an error.
 
+use crate::door;
 use crate::values::GuestPath;
 use liblzma::stream::Stream;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// The most control data that is unpacked. The largest in Debian has a few MB.
 const MAX_CONTROL: u64 = 64 << 20;
+/// The most control files. Debian's packages have up to a few dozen.
+const MAX_CONTROL_FILES: usize = 1000;
+/// The most payload entries. The largest package in Debian has 60,000.
+const MAX_FILES: usize = 2_000_000;
+/// The most bytes that a payload unpacks to: 64 GiB.
+const MAX_DATA: u64 = 64 << 30;
+/// What an entry's header, name and attributes take in a tar archive at most: a long name is held in memory while it is read.
+const MAX_EXTRA: u64 = 1 << 20;
 
 /// The most memory that unpacking xz may take; `xz -9` makes files that need 65 MiB (xz(1)). The checksums within are not
 /// looked at: a package has been compared with its SHA-256 before it is opened.
@@ -94,7 +105,7 @@ impl Deb {
     /// Opens a package and finds its members.
     pub fn open(path: &Path) -> Result<Self, DebError> {
         let fail = |problem: String| DebError { path: path.into(), problem };
-        let file = File::open(path).map_err(|error| fail(error.to_string()))?;
+        let file = door::open(path, "a package", u64::MAX).map_err(|error| fail(error.problem.to_string()))?.file;
         let members = members(&file).map_err(fail)?;
         let find = |stem: &str| {
             let mut found = members.iter().filter(|(name, _)| {
@@ -126,6 +137,9 @@ impl Deb {
             let mode = entry.header().mode().map_err(|error| self.error(&error))?;
             let mut bytes = Vec::new();
             entry.read_to_end(&mut bytes).map_err(|error| self.error(&error))?;
+            if files.len() == MAX_CONTROL_FILES {
+                return Err(self.problem(format!("it has more than {MAX_CONTROL_FILES} control files")));
+            }
             files.insert(path.relative().to_owned(), ((mode & 0o777) as u16, bytes));
         }
         Ok(files)
@@ -136,9 +150,16 @@ impl Deb {
         &self,
         mut visit: impl FnMut(DebFile, &mut dyn Read) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut archive = tar::Archive::new(self.reader(self.data));
-        for entry in archive.entries().map_err(|error| self.error(&error))? {
+        let allowed = Rc::new(Cell::new(MAX_EXTRA));
+        let metered = Metered { inner: self.reader(self.data).take(MAX_DATA), allowed: allowed.clone() };
+        let mut archive = tar::Archive::new(metered);
+        for (number, entry) in archive.entries().map_err(|error| self.error(&error))?.enumerate() {
             let mut entry = entry.map_err(|error| self.error(&error))?;
+            if number == MAX_FILES {
+                return Err(self.problem(format!("it has more than {MAX_FILES} files")).into());
+            }
+            // Its bytes, and what stands before the bytes of the next one.
+            allowed.set(entry.size().saturating_add(MAX_EXTRA));
             let file = self.describe(&entry)?;
             visit(file, &mut entry)?;
         }
@@ -253,6 +274,21 @@ fn members(file: &File) -> Result<Vec<(String, Member)>, String> {
         offset += len + len % 2;
     }
     Ok(members)
+}
+
+/// A reader that fails behind a number of bytes that is set anew from time to time.
+struct Metered<R> {
+    inner: R,
+    allowed: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Metered<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        let left = self.allowed.get().checked_sub(count as u64);
+        self.allowed.set(left.ok_or_else(|| io::Error::other("a name or header in it is longer than any"))?);
+        Ok(count)
+    }
 }
 
 /// A part of a file, read without moving the file's own position.

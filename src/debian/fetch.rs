@@ -20,8 +20,9 @@ pub struct FetchedPackage {
 pub fn fetch(lock: &Lock, store: &Store, offline: bool, observer: &dyn Observer) -> Result<Vec<FetchedPackage>, Error> {
     let downloads: Vec<_> = lock.packages.iter().map(|package| download(lock, package)).collect();
     if offline {
-        let missing = |wanted: &&Download| !store.file(&wanted.sha256).exists();
-        let missing: Vec<_> = downloads.iter().filter(missing).map(|wanted| wanted.name.clone()).collect();
+        let sound = store.sound(&downloads).into_iter();
+        let missing: Vec<_> =
+            downloads.iter().zip(sound).filter(|(_, sound)| !sound).map(|(wanted, _)| wanted.name.clone()).collect();
         if !missing.is_empty() {
             return Err(Error::NotCached(missing));
         }

@@ -8,11 +8,14 @@ use crate::progress::Observer;
 use crate::recipe::Archive;
 use crate::store::{Download, Store};
 use crate::values::Sha256;
+use liblzma::stream::Stream;
 use std::collections::BTreeMap;
 use std::io::Read as _;
 
 /// The longest `Packages` that is unpacked. Debian's main has 50 MB.
-const MAX_INDEX: u64 = 512 << 20;
+const MAX_INDEX: u64 = 256 << 20;
+/// The most memory that unpacking may take; `xz -9` makes files that need 65 MiB (xz(1)).
+const XZ_MEMORY: u64 = 256 << 20;
 
 /// The decompressed `Packages` files of one archive.
 pub(super) struct IndexText {
@@ -60,23 +63,37 @@ pub(super) fn fetch(
             cause: format!("the archive has no component `{component}` for {architecture}"),
         })?;
         let plain = format!("{base}/{path}");
+        let unpacked = release.files.get(path.trim_end_matches(".xz")).map(|(size, _)| *size);
+        if let Some(large) = unpacked.iter().chain([&size]).find(|size| **size > MAX_INDEX) {
+            let cause = format!("it has {large} bytes; an index has at most {MAX_INDEX}");
+            return Err(Error::Untrusted { url: plain, cause });
+        }
         let by_hash = format!("{base}/{component}/binary-{architecture}/by-hash/SHA256/{sha256}");
         let urls = if release.by_hash { vec![by_hash, plain.clone()] } else { vec![plain.clone()] };
         let wanted = Download { name: format!("{} {path}", archive.suite), urls, size, sha256 };
         let files = store.fetch("index", &[wanted], observer)?;
         for file in files {
-            let text = decompress(&file).map_err(|cause| Error::Untrusted { url: plain.clone(), cause })?;
+            let text = decompress(&file, unpacked).map_err(|cause| Error::Untrusted { url: plain.clone(), cause })?;
             texts.push(IndexText { archive: number, text });
         }
     }
     Ok(texts)
 }
 
-fn decompress(path: &std::path::Path) -> Result<String, String> {
+/// The text of a verified index: as many bytes as the signed list says, where it says so.
+fn decompress(path: &std::path::Path, plain: Option<u64>) -> Result<String, String> {
     let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
-    let mut text = String::new();
-    liblzma::read::XzDecoder::new(file).take(MAX_INDEX).read_to_string(&mut text).map_err(|error| error.to_string())?;
-    Ok(text)
+    let stream = Stream::new_stream_decoder(XZ_MEMORY, 0).map_err(|error| error.to_string())?;
+    let most = plain.unwrap_or(MAX_INDEX);
+    let mut bytes = Vec::new();
+    let unpacked = liblzma::read::XzDecoder::new_stream(file, stream).take(most + 1).read_to_end(&mut bytes);
+    match unpacked.map_err(|error| error.to_string())? as u64 {
+        count if count > most => Err(format!("it unpacks to more than {most} bytes")),
+        count if plain.is_some_and(|plain| plain != count) => {
+            Err(format!("it unpacks to {count} bytes; {most} are signed"))
+        }
+        _ => String::from_utf8(bytes).map_err(|error| error.to_string()),
+    }
 }
 
 impl<'a> Candidate<'a> {

@@ -16,7 +16,9 @@ use super::{Error, Lock, LockedArchive, LockedPackage, Role};
 use crate::door;
 use crate::recipe::Recipe;
 use crate::values::{GuestPath, Sha256};
+use crate::yaml;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +26,14 @@ const SCHEMA: &str = "goldsmith.lock/v1";
 
 /// The longest lock that is read: about 25,000 packages. That of a whole desktop has 500 kB.
 const MAX_LOCK: u64 = 8 << 20;
+const LIMITS: yaml::Limits = yaml::Limits { text: MAX_LOCK as usize, nodes: 600_000 };
+
+/// The largest package: what an `ar` member's size field can say. Source: ar(5).
+const MAX_PACKAGE: u64 = 10_000_000_000;
+/// The longest name, version or path of a package.
+const MAX_WORD: usize = 512;
+/// The years 1970 to 9999, in seconds.
+const TIMES: std::ops::Range<i64> = 0..253_402_300_800;
 
 /// What is wrong with a lock file's text.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +41,12 @@ pub enum LockError {
     /// Left by version control.
     #[error("it has merge conflict markers (line {0})")]
     Conflict(usize),
+    /// Some other file.
+    #[error("it is no lock: it has no `schema: {SCHEMA}`")]
+    Foreign,
+    /// Not YAML, or too much of it.
+    #[error(transparent)]
+    Yaml(#[from] yaml::Error),
     /// Not YAML of this shape.
     #[error(transparent)]
     Syntax(#[from] serde_yaml::Error),
@@ -40,6 +56,15 @@ pub enum LockError {
     /// A value that no lock may have.
     #[error("package `{0}`: {1}")]
     Package(String, &'static str),
+    /// An archive that no recipe could name.
+    #[error("archive `{0}`: {1}")]
+    Archive(String, &'static str),
+    /// A package that is there twice.
+    #[error("package `{0}` is there twice")]
+    Twice(String),
+    /// A time that no archive has.
+    #[error("{0} is no time that archives were signed at")]
+    Time(i64),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -111,12 +136,26 @@ impl Lock {
         if let Some(line) = text.lines().position(|line| line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> ")) {
             return Err(LockError::Conflict(line + 1));
         }
+        // Nothing of another file is repeated in a message, and no more is taken in than a lock could need.
+        if !text.lines().any(|line| line.starts_with("schema: goldsmith.lock/")) {
+            return Err(LockError::Foreign);
+        }
+        yaml::parse_within(text, LIMITS)?;
         let file: File = serde_yaml::from_str(text)?;
         if file.schema != SCHEMA {
             return Err(LockError::Schema(file.schema));
         }
-        let archives: Vec<_> = file.archives.into_iter().map(LockedArchive::from).collect();
-        let packages = file.packages.into_iter().map(|line| line.check(archives.len())).collect::<Result<_, _>>()?;
+        let times = std::iter::once(file.epoch).chain(file.archives.iter().map(|archive| archive.date));
+        if let Some(time) = times.into_iter().find(|time| !TIMES.contains(time)) {
+            return Err(LockError::Time(time));
+        }
+        let archives: Vec<_> = file.archives.into_iter().map(ArchiveLine::check).collect::<Result<_, _>>()?;
+        let packages: Vec<_> =
+            file.packages.into_iter().map(|line| line.check(archives.len())).collect::<Result<_, _>>()?;
+        let mut names = BTreeSet::new();
+        if let Some(twice) = packages.iter().find(|package| !names.insert((package.role, &package.name))) {
+            return Err(LockError::Twice(twice.name.clone()));
+        }
         Ok(Self { recipe: file.recipe, architecture: file.architecture, epoch: file.epoch, archives, packages })
     }
 
@@ -165,22 +204,31 @@ impl Lock {
     }
 }
 
-impl From<ArchiveLine> for LockedArchive {
-    fn from(line: ArchiveLine) -> Self {
-        Self {
-            mirror: line.mirror,
-            suite: line.suite,
-            snapshot: line.snapshot,
-            inrelease: line.inrelease,
-            date: line.date,
+impl ArchiveLine {
+    fn check(self) -> Result<LockedArchive, LockError> {
+        let url = |url: &String| {
+            let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+            rest.is_some_and(|rest| !rest.is_empty()) && url.len() <= MAX_WORD && url.bytes().all(|b| b.is_ascii_graphic())
+        };
+        let suite = !self.suite.is_empty()
+            && self.suite.len() <= MAX_WORD
+            && self.suite.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._/".contains(&byte))
+            && GuestPath::from_archive(&self.suite).is_ok();
+        if !url(&self.mirror) || !self.snapshot.iter().all(url) {
+            return Err(LockError::Archive(self.mirror, "its address is no http or https URL"));
         }
+        if !suite {
+            return Err(LockError::Archive(self.mirror, "its suite has a name that no suite has"));
+        }
+        let Self { mirror, suite, snapshot, inrelease, date } = self;
+        Ok(LockedArchive { mirror, suite, snapshot, inrelease, date })
     }
 }
 
 impl PackageLine {
     fn check(self, archives: usize) -> Result<LockedPackage, LockError> {
         let plain = |text: &str| {
-            !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.:~".contains(&byte))
+            (1..=MAX_WORD).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.:~".contains(&byte))
         };
         let problem = if !plain(&self.name) || !plain(&self.version) || !plain(&self.architecture) {
             Some("a name, version or architecture that no Debian package has")
@@ -188,6 +236,10 @@ impl PackageLine {
             Some("it names an archive that is not listed")
         } else if self.path.starts_with('/') || GuestPath::from_archive(&self.path).is_err() {
             Some("its path leaves the mirror")
+        } else if self.path.len() > MAX_WORD || !self.path.bytes().all(|byte| byte.is_ascii_graphic()) {
+            Some("its path is none of an archive's")
+        } else if self.size == 0 || self.size > MAX_PACKAGE {
+            Some("its size is none that a package has")
         } else {
             None
         };
@@ -269,5 +321,22 @@ mod tests {
         assert!(error(&text.replace("goldsmith.lock/v1", "goldsmith.lock/v9")).contains("v9"));
         assert!(error(&text.replace("archive: 0", "archive: 7")).contains("not listed"));
         assert!(error(&text.replace("size: 10", "size: x")).contains("size"));
+        for (from, to, part) in [
+            ("size: 10", "size: 18446744073709551615", "size is none"),
+            ("epoch: 1788888888", "epoch: -9223372036854775808", "no time"),
+            ("mirror: http://deb.debian.org/debian", "mirror: file:///etc", "no http or https URL"),
+            ("suite: bookworm", "suite: ../../etc", "suite"),
+            ("pool/main/null", "pool/main/\u{7f}", "none of an archive's"),
+            ("name: adduser", "name: 7zip", "twice"),
+        ] {
+            let found = error(&text.replace(from, to));
+            assert!(found.contains(part), "{to}: {found}");
+        }
+        let secret = error("root:$6$salt$secret:19000:0:99999:7:::\n");
+        assert!(secret.contains("it is no lock") && !secret.contains("secret"), "{secret}");
+        let long = error(&text.replace("name: adduser", &format!("name: {}", "a".repeat(600))));
+        assert!(long.contains("no Debian package has"));
+        let bomb = format!("{text}x: &a [{}]\ny: [{}]\n", "x, ".repeat(50_000), "*a, ".repeat(50));
+        assert!(error(&bomb).contains("nodes"));
     }
 }

@@ -140,8 +140,7 @@ pub fn base(
     observer.event(Event::Started { stage: "install", total: Some(total as u64), unit: Unit::Items });
     let key = key(lock, &wanted);
     let cached = store.layer("base", &key).exists();
-    let folder = store.make_layer("base", &key, discard, |work| make(lock, &wanted, limits, work, observer))?;
-    let tree = layer::load(&folder)?;
+    let tree = layer::cached(store, "base", &key, observer, |work| make(lock, &wanted, limits, work, observer))?;
     let summary = format!("{total} packages{}", if cached { ", from the cache" } else { "" });
     observer.event(Event::Finished { stage: "install", summary, took: started.elapsed() });
     Ok(tree)

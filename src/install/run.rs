@@ -1,23 +1,24 @@
 //! A recipe's `run:` commands: in a copy of the customised tree, captured again, cached by what went in.
 
 use super::root::outside;
-use super::{Error, discard, layer};
+use super::{Error, layer};
 use crate::door;
 use crate::progress::Observer;
 use crate::sandbox::{Ids, Limits, Sandbox};
 use crate::store::Store;
 use crate::tree::{self, Content, Node, NodeKind, Tree};
-use crate::values::{GuestPath, Hasher};
+use crate::values::{GuestPath, Hasher, Sha256};
 use rustix::fs::{CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-/// The tree after the commands, or the tree itself when there are none.
+/// The tree after the commands, or the tree itself when there are none. `shipped` are the digests of what lies outside.
 pub fn run(
     tree: Tree,
     commands: &[Vec<String>],
+    shipped: &[Sha256],
     epoch: i64,
     limits: Limits,
     store: &Store,
@@ -27,13 +28,13 @@ pub fn run(
         return Ok(tree);
     }
     let mut hasher = Hasher::default();
-    serde_json::to_writer(&mut hasher, &(&tree, commands, epoch, "run 2")).map_err(|error| Error::Io {
+    serde_json::to_writer(&mut hasher, &(&tree, commands, shipped, epoch, "run 3")).map_err(|error| Error::Io {
         what: "digest",
         path: "the tree".into(),
         cause: error.into(),
     })?;
     let key = hasher.finish();
-    let folder = store.make_layer("run", &key, discard, |work| {
+    layer::cached(store, "run", &key, observer, |work| {
         let root = work.join("root");
         let ids = Ids::here()?;
         materialise(&tree, &root, ids)?;
@@ -42,8 +43,7 @@ pub fn run(
             Sandbox::new(&root, epoch, limits).run(&argv, observer).map_err(Error::Run)?;
         }
         layer::save(work, epoch, ids)
-    })?;
-    layer::load(&folder)
+    })
 }
 
 /// Writes a tree as files below `root`, owned by `ids`.

@@ -13,7 +13,7 @@ pub struct Place {
     /// 1-based column in characters.
     pub column: usize,
     /// The line; of a long one what is around the place.
-    pub text: String,
+    pub text: Box<str>,
     /// 1-based column of the first character of `text`.
     pub start: usize,
     /// Characters to underline.
@@ -50,7 +50,7 @@ impl Place {
 
     fn at(origin: Origin, (line, column, length): (usize, usize, usize), row: &str) -> Self {
         let (start, text) = excerpt(row, column, length);
-        Self { origin, line, column, text: text.to_owned(), start, length: length.max(1) }
+        Self { origin, line, column, text: text.into(), start, length: length.max(1) }
     }
 
     /// A guest file as a whole.
@@ -59,7 +59,7 @@ impl Place {
             origin: Origin::Guest { image: image.to_owned(), path: path.to_owned() },
             line: 1,
             column: 1,
-            text: String::new(),
+            text: "".into(),
             start: 1,
             length: 1,
         }
@@ -71,7 +71,7 @@ impl Place {
             origin: self.origin.clone(),
             line: self.line,
             column: self.column,
-            text: self.text.clone(),
+            text: self.text.to_string(),
             start: self.start,
             length: self.length,
             label: label.into(),

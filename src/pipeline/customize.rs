@@ -8,7 +8,7 @@ use crate::progress::Observer;
 use crate::recipe::{Artifact, Recipe};
 use crate::sandbox::Limits;
 use crate::store::Store;
-use crate::tree::{self, Content, Node, NodeKind, Tree};
+use crate::tree::{self, Node, NodeKind, Sources, Tree};
 use crate::values::{GuestPath, Hasher, Sha256};
 
 /// Where the guest's network is declared.
@@ -22,6 +22,7 @@ pub(super) struct Customized {
     pub tree: Tree,
     pub overlays: Sha256,
     pub artifacts: Vec<ArtifactFile>,
+    pub sources: Sources,
 }
 
 /// Turns a base tree into the recipe's image.
@@ -46,22 +47,28 @@ pub(super) fn customize(
     tree::users(&mut tree, &recipe.users, epoch).map_err(fail("`users`"))?;
     let fonts = fonts(&tree);
     let mut overlays = Hasher::default();
+    let mut sources = Sources::new(recipe.image.size.0);
     for folder in &recipe.overlays {
         let digest =
-            tree::overlay(&mut tree, folder, epoch).map_err(fail(&format!("the overlay {}", folder.display())))?;
+            tree::overlay(&mut tree, folder, epoch, &mut sources).map_err(fail(&format!("the overlay {}", folder.display())))?;
         overlays.update(&digest.0);
     }
-    let artifacts =
-        recipe.artifacts.iter().map(|artifact| ship(&mut tree, artifact, epoch)).collect::<Result<_, _>>()?;
+    let mut artifacts = Vec::new();
+    for artifact in &recipe.artifacts {
+        artifacts.push(ship(&mut tree, artifact, epoch, &mut sources)?);
+    }
     if fonts != self::fonts(&tree) {
         // Made for other fonts (`install`): the guest makes its own.
         tree.remove(&FONT_CACHE.parse().map_err(tree::Error::from).map_err(fail("the font cache"))?);
     }
     identity(&mut tree, recipe, epoch).map_err(fail("`network` and `hostname`"))?;
     tree::units(&mut tree, &recipe.units, epoch).map_err(fail("`units`"))?;
-    let mut tree = install::run(tree, &recipe.run, epoch, limits, store, observer)?;
+    let overlays = overlays.finish();
+    // What is not in memory is not in the tree's own digest either.
+    let shipped: Vec<_> = std::iter::once(overlays).chain(artifacts.iter().map(|file| file.sha256)).collect();
+    let mut tree = install::run(tree, &recipe.run, &shipped, epoch, limits, store, observer)?;
     tree::hygiene(&mut tree, epoch).map_err(fail("hygiene"))?;
-    Ok(Customized { tree, overlays: overlays.finish(), artifacts })
+    Ok(Customized { tree, overlays, artifacts, sources })
 }
 
 /// The fonts in a tree.
@@ -101,15 +108,19 @@ fn resolver(tree: &mut Tree, network: &NetworkSpec, epoch: i64) -> Result<(), tr
     tree.insert_file(PATH, 0o644, epoch, text.as_str())
 }
 
-fn ship(tree: &mut Tree, artifact: &Artifact, epoch: i64) -> Result<ArtifactFile, Error> {
-    let bytes = std::fs::read(&artifact.source).map_err(|cause| match cause.kind() {
-        std::io::ErrorKind::NotFound => Error::Artifact { path: artifact.source.clone(), hint: artifact.hint.clone() },
-        _ => Error::Folder { path: artifact.source.clone(), cause },
-    })?;
-    let sha256 = Sha256::of(&bytes);
+fn ship(tree: &mut Tree, artifact: &Artifact, epoch: i64, sources: &mut Sources) -> Result<ArtifactFile, Error> {
     let fail = |cause| Error::Tree { what: format!("the artifact {}", artifact.path), cause };
+    let mut digest = Hasher::default();
+    let content = sources.content(&artifact.source, "an artifact for this image", |bytes| digest.update(bytes));
+    let content = content.map_err(|error| match error {
+        tree::Error::Door(error) if error.is_absent() => {
+            Error::Artifact { path: artifact.source.clone(), hint: artifact.hint.clone() }
+        }
+        error => fail(error),
+    })?;
+    let sha256 = digest.finish();
     let (uid, gid) = tree::owner(tree, &artifact.owner, &artifact.group).map_err(fail)?;
-    let mut node = Node::new(NodeKind::File(Content::Bytes(bytes.into())), artifact.mode, epoch);
+    let mut node = Node::new(NodeKind::File(content), artifact.mode, epoch);
     (node.meta.uid, node.meta.gid) = (uid, gid);
     let path = tree.insert(&artifact.path, node).map_err(fail)?;
     Ok(ArtifactFile {

@@ -2,6 +2,7 @@
 
 use super::Error;
 use crate::boot::{self, KernelFacts};
+use crate::door;
 use crate::debian::{Deb, FetchedPackage, Lock, Role};
 use crate::install;
 use crate::progress::{Observer, timed};
@@ -10,6 +11,7 @@ use crate::tree::{Content, NodeKind, Tree};
 use crate::values::{ByteSize, GuestPath, Sha256};
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 /// A kernel, ready to be used.
@@ -103,12 +105,17 @@ fn index(tree: &mut Tree, release: &str, epoch: i64, package: &str) -> Result<()
 /// The ELF kernel inside a bzImage, cached by the package's digest.
 fn extract(vmlinuz: &Path, digest: &Sha256, package: &str, store: &Store) -> Result<PathBuf, Error> {
     let discard = |path: &Path| fs::remove_dir_all(path).map_err(|cause| Error::Folder { path: path.into(), cause });
+    let sound = |layer: &Path| fs::metadata(layer.join("vmlinux")).is_ok_and(|file| file.is_file() && file.len() > 0);
+    let known = store.layer("vmlinux", digest);
+    if known.exists() && !sound(&known) {
+        store.drop_layer("vmlinux", digest, discard)?;
+    }
     let layer = store.make_layer("vmlinux", digest, discard, |work| {
         let io = |path: &Path| {
             let path = path.to_owned();
             move |cause| Error::Folder { path, cause }
         };
-        let bytes = fs::read(vmlinuz).map_err(io(vmlinuz))?;
+        let bytes = door::read(vmlinuz, "a kernel", MAX_KERNEL).map_err(|error| io(vmlinuz)(error.into()))?;
         let elf =
             boot::extract_vmlinux(&bytes).map_err(|cause| Error::Kernel { package: package.to_owned(), cause })?;
         let path = work.join("vmlinux");
@@ -144,6 +151,11 @@ fn initrd(kernel: &Kernel, packages: &[FetchedPackage], epoch: i64) -> Result<Ve
     .map_err(|cause| Error::Kernel { package: kernel.release.clone(), cause })
 }
 
+/// The largest busybox that goes into an initrd; Debian's has 2 MB. A larger one is cut off and does not start.
+const MAX_BUSYBOX: u64 = 64 << 20;
+/// The largest kernel; Debian's has 12 MB.
+const MAX_KERNEL: u64 = 512 << 20;
+
 fn busybox(deb: &Path) -> Result<Option<Vec<u8>>, Error> {
     let mut found = None;
     let deb = Deb::open(deb).map_err(install::Error::from)?;
@@ -151,7 +163,7 @@ fn busybox(deb: &Path) -> Result<Option<Vec<u8>>, Error> {
         if file.path.name() == "busybox" && found.is_none() {
             let mut program = Vec::new();
             let path = file.path.as_str().into();
-            bytes.read_to_end(&mut program).map_err(|cause| install::Error::Io { what: "read", path, cause })?;
+            bytes.take(MAX_BUSYBOX).read_to_end(&mut program).map_err(|cause| install::Error::Io { what: "read", path, cause })?;
             found = Some(program);
         }
         Ok(())

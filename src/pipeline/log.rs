@@ -1,6 +1,7 @@
 //! `build.log`: everything a build reports, one line an event, while it is also shown to whoever watches.
 
 use crate::progress::{Event, Observer};
+use crate::values::escaped_lines;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -32,6 +33,7 @@ impl Observer for Log<'_> {
         };
         if let Some(line) = line {
             // A log that cannot be written must not end the build; the image itself will say that the disk is full.
+            let line = escaped_lines(&line);
             let _ = writeln!(self.file.lock().unwrap_or_else(PoisonError::into_inner), "{line}");
         }
         self.next.event(event);

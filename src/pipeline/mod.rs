@@ -16,7 +16,7 @@ use crate::findings::{Evidence, Finding, Origin, Severity};
 use crate::image;
 use crate::install;
 use crate::progress::{Event, Observer, timed};
-use crate::recipe::{self, Recipe};
+use crate::recipe::{self, Confinement, Recipe};
 use crate::sandbox::Limits;
 use crate::store::Store;
 use crate::values::{ByteSize, Sha256};
@@ -41,6 +41,8 @@ pub struct BuildOptions {
     pub offline: bool,
     /// What one step (installing the packages, a command of `run:`) may take of the machine.
     pub limits: Limits,
+    /// Where the files that the recipe names may lie.
+    pub confinement: Confinement,
 }
 
 /// What was built.
@@ -62,7 +64,7 @@ pub struct BuildReport {
 
 /// Builds one image folder, `OUTPUT/NAME`.
 pub fn build(options: &BuildOptions, observer: &dyn Observer) -> Result<BuildReport, Error> {
-    let recipe = recipe::load(&options.recipe, &options.set).map_err(Error::Recipe)?;
+    let recipe = recipe::load_confined(&options.recipe, &options.set, &options.confinement).map_err(Error::Recipe)?;
     let staging = begin(&options.output, &recipe.name, observer)?;
     let mut report = build_into(&staging, &recipe, options, &Store::open()?, observer)?;
     report.folder = publish(staging, &options.output, &recipe.name)?;
@@ -72,7 +74,7 @@ pub fn build(options: &BuildOptions, observer: &dyn Observer) -> Result<BuildRep
 /// Builds twice, the second time from packages anew, and compares the results. Publishes the image when they are the
 /// same; otherwise names the first path that differs.
 pub fn check(options: &BuildOptions, observer: &dyn Observer) -> Result<BuildReport, Error> {
-    let recipe = recipe::load(&options.recipe, &options.set).map_err(Error::Recipe)?;
+    let recipe = recipe::load_confined(&options.recipe, &options.set, &options.confinement).map_err(Error::Recipe)?;
     let first = begin(&options.output, &recipe.name, observer)?;
     let store = Store::open()?;
     let mut report = build_into(&first, &recipe, options, &store, observer)?;
@@ -90,8 +92,13 @@ pub fn check(options: &BuildOptions, observer: &dyn Observer) -> Result<BuildRep
 }
 
 /// Resolves a recipe's packages and writes the lock beside it, whatever was there.
-pub fn lock(recipe: &Path, set: &[(String, String)], observer: &dyn Observer) -> Result<(PathBuf, Lock), Error> {
-    let recipe = recipe::load(recipe, set).map_err(Error::Recipe)?;
+pub fn lock(
+    recipe: &Path,
+    set: &[(String, String)],
+    confinement: &Confinement,
+    observer: &dyn Observer,
+) -> Result<(PathBuf, Lock), Error> {
+    let recipe = recipe::load_confined(recipe, set, confinement).map_err(Error::Recipe)?;
     let lock = debian::resolve(&recipe, &Store::open()?, observer)?;
     let path = Lock::path_for(&recipe);
     lock.write(&path)?;
@@ -99,8 +106,8 @@ pub fn lock(recipe: &Path, set: &[(String, String)], observer: &dyn Observer) ->
 }
 
 /// Everything that is wrong with a recipe and its lock, without fetching or building.
-pub fn examine(path: &Path, set: &[(String, String)]) -> Vec<Finding> {
-    let recipe = match recipe::load(path, set) {
+pub fn examine(path: &Path, set: &[(String, String)], confinement: &Confinement) -> Vec<Finding> {
+    let recipe = match recipe::load_confined(path, set, confinement) {
         Ok(recipe) => recipe,
         Err(findings) => return findings,
     };

@@ -38,6 +38,8 @@ pub(super) fn write(parts: &Parts, staging: &Staging, observer: &dyn Observer) -
         let shared = if summary.shared > 0 { format!(", {} shared", bytes(summary.shared)) } else { String::new() };
         Ok((format!("{} files, {} in {}{shared}", summary.files, bytes(summary.content), bytes(summary.size)), summary))
     })?;
+    let changed = |cause| Error::Tree { what: "an overlay or artifact".to_owned(), cause };
+    parts.custom.sources.unchanged().map_err(changed)?;
     put(&staging.path("initrd.img"), &parts.kernel.initrd)?;
     copy(&parts.kernel.vmlinuz, &staging.path("vmlinuz"))?;
     copy(&parts.kernel.vmlinux, &staging.path("vmlinux"))?;

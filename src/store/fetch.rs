@@ -1,6 +1,7 @@
 //! Downloads: parallel, resumed, retried, and verified before they get their final name.
 
 use super::{Error, Store, create_folder};
+use crate::door;
 use crate::progress::{Event, Observer, Unit};
 use crate::values::{ByteSize, Hasher, Sha256};
 use std::fs::{self, File, OpenOptions};
@@ -67,7 +68,8 @@ impl Store {
         downloads: &[Download],
         observer: &dyn Observer,
     ) -> Result<Vec<PathBuf>, Error> {
-        let missing: Vec<_> = downloads.iter().filter(|wanted| !self.file(&wanted.sha256).exists()).collect();
+        let sound = self.sound(downloads);
+        let missing: Vec<_> = downloads.iter().zip(sound).filter(|(_, sound)| !sound).map(|(wanted, _)| wanted).collect();
         let total = missing.iter().map(|wanted| wanted.size).sum();
         let started = Instant::now();
         observer.event(Event::Started { stage, total: Some(total), unit: Unit::Bytes });
@@ -86,6 +88,27 @@ impl Store {
         };
         observer.event(Event::Finished { stage, summary, took: started.elapsed() });
         Ok(downloads.iter().map(|wanted| self.file(&wanted.sha256)).collect())
+    }
+
+    /// Which of the files are in the cache and whole, compared with size and digest: disks and programs damage files.
+    pub fn sound(&self, downloads: &[Download]) -> Vec<bool> {
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        let piece = downloads.len().div_ceil(workers).max(1);
+        std::thread::scope(|scope| {
+            let checks: Vec<_> = downloads
+                .chunks(piece)
+                .map(|some| scope.spawn(|| some.iter().map(|wanted| self.is_sound(wanted)).collect::<Vec<_>>()))
+                .collect();
+            checks.into_iter().flat_map(|check| check.join().unwrap_or_default()).collect()
+        })
+    }
+
+    fn is_sound(&self, wanted: &Download) -> bool {
+        let Ok(mut opened) = door::open(&self.file(&wanted.sha256), "a cached file", wanted.size) else { return false };
+        let mut digest = Hasher::default();
+        opened.stamp.len == wanted.size
+            && opened.stream(|bytes| digest.update(bytes)).is_ok()
+            && digest.finish() == wanted.sha256
     }
 
     fn fetch_all(
@@ -133,8 +156,13 @@ impl Store {
             create_folder(parent)?;
         }
         let _guard = self.lock(&format!("file-{}", wanted.sha256))?;
-        if target.exists() {
+        // Another process may have fetched it meanwhile.
+        if self.is_sound(wanted) {
             return Ok(None);
+        }
+        if target.exists() {
+            observer.event(Event::Note(format!("{} is damaged in the cache: fetching it anew", wanted.name)));
+            fs::remove_file(&target).map_err(|cause| Error::Io { what: "delete", path: target.clone(), cause })?;
         }
         let partial = target.with_extension("partial");
         let mut failures = Vec::new();

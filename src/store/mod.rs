@@ -140,6 +140,18 @@ impl Store {
         Ok(Guard(file))
     }
 
+    /// Deletes a layer that turned out to be damaged, unless a build is making it.
+    pub fn drop_layer<E: From<Error>>(
+        &self,
+        kind: &str,
+        key: &Sha256,
+        discard: impl Fn(&Path) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let _guard = self.lock(&format!("{kind}-{key}"))?;
+        let layer = self.layer(kind, key);
+        if layer.exists() { discard(&layer) } else { Ok(()) }
+    }
+
     /// The layer of this kind and key, made by `make` in an empty folder when it is missing. What an interrupted run
     /// left is handed to `discard` first (its files may belong to other user ids).
     pub fn make_layer<E: From<Error>>(

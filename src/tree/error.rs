@@ -29,6 +29,12 @@ pub enum Error {
         #[source]
         cause: std::io::Error,
     },
+    /// A host file is not one that may be read.
+    #[error(transparent)]
+    Door(#[from] crate::door::Error),
+    /// A host file is not what was digested.
+    #[error("{} was changed while the image was made\nhelp: build again", .0.display())]
+    Changed(PathBuf),
     /// A host file is of a kind that cannot be shipped.
     #[error("{} is {what}; overlays hold files, directories and symbolic links", path.display())]
     Unsupported {

@@ -7,6 +7,7 @@ mod capture;
 mod error;
 mod hygiene;
 mod overlay;
+mod sources;
 mod units;
 mod users;
 
@@ -15,6 +16,7 @@ pub use capture::{capture, capture_as};
 pub use error::Error;
 pub use hygiene::hygiene;
 pub use overlay::overlay;
+pub use sources::Sources;
 pub use units::apply as units;
 pub use users::{apply as users, owner};
 
@@ -291,6 +293,12 @@ impl Tree {
     /// Other names of a replaced file keep what it was.
     pub fn insert(&mut self, path: &GuestPath, node: Node) -> Result<GuestPath, Error> {
         let place = self.make_parents(path, node.meta.mtime)?;
+        self.put(place.clone(), node)?;
+        Ok(place)
+    }
+
+    /// Puts a node at exactly this path, whose parent is a directory of the tree.
+    fn put(&mut self, place: GuestPath, node: Node) -> Result<(), Error> {
         match self.nodes.get(&place) {
             Some(old) if old.is_directory() != node.is_directory() => {
                 Err(Error::Kind { path: place, old: old.is_directory() })
@@ -299,7 +307,7 @@ impl Tree {
                 if let Some(old) = self.nodes.insert(place.clone(), node) {
                     self.hand_on(&place, old);
                 }
-                Ok(place)
+                Ok(())
             }
         }
     }
