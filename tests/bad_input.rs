@@ -117,6 +117,78 @@ fn furnished_like(workshop: Workshop) -> Workshop {
 }
 
 #[test]
+fn artifacts_and_locks_are_regular_files_of_a_size_that_fits() {
+    let workshop = Workshop::new();
+    let pipe = |name: &str| {
+        rustix::fs::mknodat(rustix::fs::CWD, workshop.path(name), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    };
+    let recipe = |source: &str| {
+        let text = format!(
+            "schema: goldsmith/v1\nname: a\ninclude: [minimal.yaml]\nartifacts: [{{ source: {source}, path: /x }}]\n"
+        );
+        workshop.write("recipes/a.yaml", text);
+    };
+    pipe("recipes/pipe");
+    for (source, kind) in [("/dev/zero", "a device"), ("pipe", "a pipe"), ("/proc", "a folder")] {
+        recipe(source);
+        refused(
+            &workshop,
+            "recipes/a.yaml",
+            &["error[REC-009]", &format!("is {kind}, not a file"), "recipes/a.yaml:4:23"],
+        );
+    }
+    fs::File::create(workshop.path("recipes/sparse")).unwrap().set_len(5 << 40).unwrap();
+    recipe("sparse");
+    fs::copy(workshop.path("recipes/minimal.lock"), workshop.path("recipes/a.lock")).unwrap();
+
+    fs::remove_file(workshop.path("recipes/minimal.lock")).unwrap();
+    pipe("recipes/minimal.lock");
+    workshop.run(&["build", "recipes/minimal.yaml"]).failed(1, &["minimal.lock", "it is a pipe, not a file"]);
+    fs::remove_file(workshop.path("recipes/minimal.lock")).unwrap();
+    fs::File::create(workshop.path("recipes/minimal.lock")).unwrap().set_len(10 << 30).unwrap();
+    workshop
+        .run(&["build", "recipes/minimal.yaml"])
+        .failed(1, &["it has 10737418240 bytes; a lock has at most 8388608"]);
+
+    let workshop = furnished_like(workshop);
+    workshop.run(&["build", "recipes/a.yaml"]).failed(1, &["an artifact for this image has at most"]);
+    assert_eq!(workshop.names("images"), [""; 0]);
+}
+
+#[test]
+fn a_recipe_can_be_confined_and_its_texts_do_not_drive_the_terminal() {
+    let workshop = Workshop::new();
+    workshop.write("recipes/a.yaml", "schema: goldsmith/v1\nname: a\ninclude: [minimal.yaml, /etc/passwd]\n");
+    let run = workshop.run(&["check", "recipes/a.yaml"]);
+    run.failed(1, &["not a mapping", "/etc/passwd:1:1"]);
+    assert!(!run.stdout.contains("root:"), "{run:#?}");
+    for arguments in [
+        ["check", "--confined=.", "recipes/a.yaml"],
+        ["lock", "--confined=.", "recipes/a.yaml"],
+        ["build", "--confined=.", "recipes/a.yaml"],
+    ] {
+        workshop.run(&arguments).failed(1, &["error[REC-017]", "is /etc/passwd, outside", "recipes/a.yaml:3:25"]);
+    }
+    let evil = "x\u{1b}[2J\u{202e}\u{9b}.yaml";
+    workshop.write(
+        "recipes/a.yaml",
+        format!(
+            "schema: goldsmith/v1\nname: a\ninclude: [minimal.yaml, \"{}\"]\n",
+            evil.escape_default()
+                .to_string()
+                .replace("\\u{1b}", "\\e")
+                .replace("\\u{202e}", "\\u202e")
+                .replace("\\u{9b}", "\\x9b")
+        ),
+    );
+    for format in ["human", "json", "sarif", "github"] {
+        let run = workshop.run(&["check", "--format", format, "recipes/a.yaml"]);
+        run.failed(1, &["there is no such file"]);
+        assert!(!run.stdout.contains(['\u{1b}', '\u{202e}', '\u{9b}']), "{run:#?}");
+    }
+}
+
+#[test]
 fn a_link_in_an_overlay_never_leads_a_write_out_of_the_image() {
     let workshop = Workshop::furnished();
     let canary = tempfile::tempdir().unwrap();
@@ -289,6 +361,46 @@ fn a_package_that_is_damaged_is_named() {
         let error = goldsmith::debian::Deb::open(&path).unwrap_err().to_string();
         assert!(error.contains(problem) && error.contains("x.deb"), "{error}");
     }
+}
+
+#[test]
+fn a_package_with_an_endless_name_is_refused() {
+    // A GNU long name of 8 MB: what stands before an entry is held in memory while it is read.
+    let name = vec![b'n'; 8 << 20];
+    let package = Package::new("hostile").long_name(&name).file("usr/fine", b"x").finish();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.deb");
+    fs::write(&path, package).unwrap();
+    let deb = goldsmith::debian::Deb::open(&path).unwrap();
+    let error = deb.visit::<goldsmith::debian::DebError>(|_, _| Ok(())).unwrap_err().to_string();
+    assert!(error.contains("longer than any"), "{error}");
+}
+
+#[test]
+fn a_damaged_layer_is_made_anew() {
+    let workshop = Workshop::furnished();
+    let run = |text: &str| {
+        workshop.write(
+            "recipes/a.yaml",
+            format!("schema: goldsmith/v1\nname: a\ninclude: [minimal.yaml]\nrun: [[/bin/touch, /srv/{text}]]\n"),
+        );
+        fs::copy(workshop.path("recipes/minimal.lock"), workshop.path("recipes/a.lock")).unwrap();
+        workshop.run(&["build", "recipes/a.yaml"])
+    };
+    let before = names(&workshop.cache("layers/run"));
+    let name = format!("damaged-{}", std::process::id());
+    run(&name).succeeded();
+    let made: Vec<_> = names(&workshop.cache("layers/run")).into_iter().filter(|name| !before.contains(name)).collect();
+    let [layer] = made.as_slice() else { panic!("{made:?}") };
+    let layer = workshop.cache("layers/run").join(layer);
+    let index = fs::read(layer.join("index.json")).unwrap();
+    fs::write(layer.join("index.json"), &index[..index.len() / 2]).unwrap();
+    let again = run(&name);
+    again.succeeded();
+    assert!(again.stderr.contains("is damaged in the cache, and made anew"), "{again:#?}");
+    fs::write(layer.join("root/etc/hosts"), "x").unwrap();
+    run(&name).succeeded();
+    fs::remove_dir_all(layer).unwrap();
 }
 
 // -------------------------------------------------------------------------------------------------- full disks

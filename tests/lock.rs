@@ -326,6 +326,42 @@ fn a_package_that_is_not_the_locked_one_is_refused() {
 }
 
 #[test]
+fn a_damaged_package_in_the_cache_is_fetched_anew() {
+    let delivery = Delivery::new();
+    let real = upstream(&delivery.path()).unwrap();
+    let digest = delivery.package.sha256.to_string();
+    let cached = delivery.workshop.cache("files").join(&digest[..2]).join(&digest);
+    let mut flipped = real.clone();
+    flipped[real.len() / 2] ^= 1;
+    for damaged in [flipped, real[..real.len() / 2].to_vec(), Vec::new()] {
+        fs::create_dir_all(cached.parent().unwrap()).unwrap();
+        fs::write(&cached, damaged).unwrap();
+        let offline = delivery.workshop.run(&["build", "recipes/minimal.yaml", "--offline"]);
+        offline.failed(1, &["1 locked packages are not in the cache", "hostname"]);
+        let run = delivery.with(Answer::Bytes(real.clone()));
+        assert!(run.stderr.contains("is damaged in the cache: fetching it anew"), "{run:#?}");
+        assert!(fs::read(&cached).unwrap() == real);
+    }
+}
+
+#[test]
+fn an_index_that_unpacks_to_too_much_is_refused() {
+    let (mirror, key) = (Mirror::start(), Key::new());
+    let workshop = Workshop::empty();
+    recipe_of(
+        &workshop,
+        &format!("suite: small, mirror: '{}/debian', keyring: '{}'", mirror.url(), key.keyring().display()),
+    );
+    // 300 MB of nothing in 45 kB.
+    archive::publish(&mirror, &key, "small", &"\n".repeat(300 << 20), &[], FRESH);
+    workshop.run(&["lock", "a.yaml"]).failed(1, &["is not to be trusted", "unpacks to more than 268435456 bytes"]);
+    // What no package may be called is not offered.
+    let index = archive::stanza("../../nothing", "1", "", b"x") + &archive::stanza("nothing", "1\u{1b}[31m", "", b"x");
+    archive::publish(&mirror, &key, "small", &index, &[], FRESH);
+    workshop.run(&["lock", "a.yaml"]).failed(1, &["there is no package `nothing` in the archives"]);
+}
+
+#[test]
 fn a_transfer_that_breaks_off_goes_on_where_it_ended() {
     let delivery = Delivery::new();
     let real = upstream(&delivery.path()).unwrap();

@@ -1,6 +1,7 @@
 //! The packages an archive offers: one candidate a name, the highest version over all archives, as apt's pins of equal
 //! priority choose (apt_preferences(5)).
 
+use super::lock_file::{is_path, is_size, is_word};
 use super::relation::Relation;
 use super::release::Release;
 use super::{Error, Stanza, version};
@@ -127,8 +128,10 @@ impl<'a> Candidate<'a> {
                 _ => {}
             }
         }
-        let complete = hashed && ![candidate.name, candidate.version, candidate.path].contains(&"");
-        (complete && safe_path(candidate.path)).then_some(candidate)
+        // What no package may have is not offered at all: such a name would be a path, an argument, a line of a lock.
+        let words = [candidate.name, candidate.version, candidate.architecture];
+        let sound = words.into_iter().all(is_word) && is_path(candidate.path) && is_size(candidate.size);
+        (hashed && sound).then_some(candidate)
     }
 
     /// The groups of a relation field.
@@ -163,11 +166,6 @@ fn priority(name: &str) -> u8 {
         "extra" => 5,
         _ => 4,
     }
-}
-
-/// A path below the mirror that stays there.
-fn safe_path(path: &str) -> bool {
-    !path.starts_with('/') && !path.split('/').any(|part| matches!(part, "" | "." | ".."))
 }
 
 impl<'a> Universe<'a> {

@@ -143,7 +143,7 @@ impl Lock {
         yaml::parse_within(text, LIMITS)?;
         let file: File = serde_yaml::from_str(text)?;
         if file.schema != SCHEMA {
-            return Err(LockError::Schema(file.schema));
+            return Err(LockError::Schema(brief(&file.schema)));
         }
         let times = std::iter::once(file.epoch).chain(file.archives.iter().map(|archive| archive.date));
         if let Some(time) = times.into_iter().find(|time| !TIMES.contains(time)) {
@@ -208,17 +208,19 @@ impl ArchiveLine {
     fn check(self) -> Result<LockedArchive, LockError> {
         let url = |url: &String| {
             let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
-            rest.is_some_and(|rest| !rest.is_empty()) && url.len() <= MAX_WORD && url.bytes().all(|b| b.is_ascii_graphic())
+            rest.is_some_and(|rest| !rest.is_empty())
+                && url.len() <= MAX_WORD
+                && url.bytes().all(|b| b.is_ascii_graphic())
         };
         let suite = !self.suite.is_empty()
             && self.suite.len() <= MAX_WORD
             && self.suite.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._/".contains(&byte))
             && GuestPath::from_archive(&self.suite).is_ok();
         if !url(&self.mirror) || !self.snapshot.iter().all(url) {
-            return Err(LockError::Archive(self.mirror, "its address is no http or https URL"));
+            return Err(LockError::Archive(brief(&self.mirror), "its address is no http or https URL"));
         }
         if !suite {
-            return Err(LockError::Archive(self.mirror, "its suite has a name that no suite has"));
+            return Err(LockError::Archive(brief(&self.mirror), "its suite has a name that no suite has"));
         }
         let Self { mirror, suite, snapshot, inrelease, date } = self;
         Ok(LockedArchive { mirror, suite, snapshot, inrelease, date })
@@ -227,24 +229,19 @@ impl ArchiveLine {
 
 impl PackageLine {
     fn check(self, archives: usize) -> Result<LockedPackage, LockError> {
-        let plain = |text: &str| {
-            (1..=MAX_WORD).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.:~".contains(&byte))
-        };
-        let problem = if !plain(&self.name) || !plain(&self.version) || !plain(&self.architecture) {
+        let problem = if ![&self.name, &self.version, &self.architecture].into_iter().all(|text| is_word(text)) {
             Some("a name, version or architecture that no Debian package has")
         } else if self.archive >= archives {
             Some("it names an archive that is not listed")
-        } else if self.path.starts_with('/') || GuestPath::from_archive(&self.path).is_err() {
-            Some("its path leaves the mirror")
-        } else if self.path.len() > MAX_WORD || !self.path.bytes().all(|byte| byte.is_ascii_graphic()) {
-            Some("its path is none of an archive's")
-        } else if self.size == 0 || self.size > MAX_PACKAGE {
+        } else if !is_path(&self.path) {
+            Some("its path leaves the mirror, or is none of an archive's")
+        } else if !is_size(self.size) {
             Some("its size is none that a package has")
         } else {
             None
         };
         if let Some(problem) = problem {
-            return Err(LockError::Package(self.name, problem));
+            return Err(LockError::Package(brief(&self.name), problem));
         }
         Ok(LockedPackage {
             name: self.name,
@@ -258,6 +255,29 @@ impl PackageLine {
             sha256: self.sha256,
         })
     }
+}
+
+/// The beginning of a text that a message shows.
+fn brief(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+/// Whether a text may be a package's name, version or architecture. Source: Debian Policy 5.6.1, 5.6.12.
+pub(super) fn is_word(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.:~".contains(&byte);
+    (1..=MAX_WORD).contains(&text.len()) && !text.starts_with('.') && text.bytes().all(plain)
+}
+
+/// Whether a text may be a file's path below a mirror: one that stays there.
+pub(super) fn is_path(text: &str) -> bool {
+    text.len() <= MAX_WORD
+        && text.bytes().all(|byte| byte.is_ascii_graphic())
+        && !text.split('/').any(|part| matches!(part, "" | "." | ".."))
+}
+
+/// Whether a package may have so many bytes.
+pub(super) fn is_size(bytes: u64) -> bool {
+    (1..=MAX_PACKAGE).contains(&bytes)
 }
 
 /// A YAML scalar that is read back as this string: quoted unless it cannot be anything else.
@@ -326,7 +346,7 @@ mod tests {
             ("epoch: 1788888888", "epoch: -9223372036854775808", "no time"),
             ("mirror: http://deb.debian.org/debian", "mirror: file:///etc", "no http or https URL"),
             ("suite: bookworm", "suite: ../../etc", "suite"),
-            ("pool/main/null", "pool/main/\u{7f}", "none of an archive's"),
+            ("pool/main/null", "pool/main/ü", "none of an archive's"),
             ("name: adduser", "name: 7zip", "twice"),
         ] {
             let found = error(&text.replace(from, to));

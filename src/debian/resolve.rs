@@ -16,6 +16,9 @@ use crate::store::Store;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Instant, SystemTime};
 
+/// The most names that are complained about: what is like each of them is looked for among all packages.
+const MOST: usize = 100;
+
 /// Packages that only feed the initrd.
 const INITRD_PACKAGES: [&str; 1] = ["busybox-static"];
 
@@ -64,7 +67,11 @@ fn rootfs(universe: &Universe, recipe: &Recipe) -> Result<Vec<LockedPackage>, Er
     for name in &recipe.packages {
         match pick_asked(universe, name) {
             Ok(name) => asked.push(name),
-            Err(problem) => problems.push(problem),
+            Err(problem) if problems.len() < MOST => problems.push(problem),
+            Err(_) => {
+                problems.push("… and more".to_owned());
+                break;
+            }
         }
     }
     if !problems.is_empty() {

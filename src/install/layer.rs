@@ -74,7 +74,12 @@ fn relocate(tree: &mut Tree, place: impl Fn(&Path) -> PathBuf) {
 }
 
 /// The bare payload of packages that dpkg never sees (the kernel's), cached; no script is run.
-pub fn unpacked(packages: &[&FetchedPackage], epoch: i64, store: &Store, observer: &dyn Observer) -> Result<Tree, Error> {
+pub fn unpacked(
+    packages: &[&FetchedPackage],
+    epoch: i64,
+    store: &Store,
+    observer: &dyn Observer,
+) -> Result<Tree, Error> {
     let mut hasher = Hasher::default();
     hasher.update(format!("unpacked 1\n{epoch}\n").as_bytes());
     packages.iter().for_each(|fetched| hasher.update(&fetched.package.sha256.0));

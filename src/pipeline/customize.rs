@@ -49,8 +49,8 @@ pub(super) fn customize(
     let mut overlays = Hasher::default();
     let mut sources = Sources::new(recipe.image.size.0);
     for folder in &recipe.overlays {
-        let digest =
-            tree::overlay(&mut tree, folder, epoch, &mut sources).map_err(fail(&format!("the overlay {}", folder.display())))?;
+        let digest = tree::overlay(&mut tree, folder, epoch, &mut sources)
+            .map_err(fail(&format!("the overlay {}", folder.display())))?;
         overlays.update(&digest.0);
     }
     let mut artifacts = Vec::new();

@@ -2,8 +2,8 @@
 
 use super::Error;
 use crate::boot::{self, KernelFacts};
-use crate::door;
 use crate::debian::{Deb, FetchedPackage, Lock, Role};
+use crate::door;
 use crate::install;
 use crate::progress::{Observer, timed};
 use crate::store::Store;
@@ -163,7 +163,11 @@ fn busybox(deb: &Path) -> Result<Option<Vec<u8>>, Error> {
         if file.path.name() == "busybox" && found.is_none() {
             let mut program = Vec::new();
             let path = file.path.as_str().into();
-            bytes.take(MAX_BUSYBOX).read_to_end(&mut program).map_err(|cause| install::Error::Io { what: "read", path, cause })?;
+            bytes.take(MAX_BUSYBOX).read_to_end(&mut program).map_err(|cause| install::Error::Io {
+                what: "read",
+                path,
+                cause,
+            })?;
             found = Some(program);
         }
         Ok(())

@@ -1,9 +1,7 @@
 //! A checked item tree → the typed recipe. What `check` has reported already is passed over here in silence.
 
 use super::check::{duration, probe};
-use super::rules::{
-    BAD_VALUE, BOOT_ADDRESS, DUPLICATE, ESCAPES, MISSING_FILE, MISSING_KEY, NETWORK, PROBE, TOO_LARGE,
-};
+use super::rules::{BAD_VALUE, BOOT_ADDRESS, DUPLICATE, ESCAPES, MISSING_FILE, MISSING_KEY, NETWORK, PROBE, TOO_LARGE};
 use super::source::{Item, Place, Report, normal};
 use super::{
     Architecture, Archive, Artifact, BootParameter, Distribution, ImageSpec, Probe, ProbeCheck, Recipe, Units, User,

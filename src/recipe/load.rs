@@ -105,7 +105,9 @@ impl Reader<'_> {
         };
         match &item.value {
             ItemValue::Map(_) if quoted => Some(item),
-            ItemValue::Map(_) => refuse(MISSING_KEY, place(START), "this is not a recipe: it has no `schema`", "", begin()),
+            ItemValue::Map(_) => {
+                refuse(MISSING_KEY, place(START), "this is not a recipe: it has no `schema`", "", begin())
+            }
             ItemValue::Null => refuse(WRONG_TYPE, place(START), "the recipe is empty", "nothing here", begin()),
             _ => {
                 let message = format!("the recipe is {}, expected a mapping", item.kind());
@@ -311,7 +313,8 @@ impl Application<'_> {
                 Some((_, value)) => {
                     self.left = self.left.and_then(|left| left.checked_sub(value.len()));
                     if self.left.is_none() {
-                        let message = format!("with what stands for `{name}`, texts grow by more than {MAX_EXPANDED} bytes");
+                        let message =
+                            format!("with what stands for `{name}`, texts grow by more than {MAX_EXPANDED} bytes");
                         self.report.error(TOO_LARGE, place, message, "too much", None);
                         return text;
                     }

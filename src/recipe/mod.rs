@@ -58,15 +58,14 @@ pub fn load(path: &Path, set: &[(String, String)]) -> Result<Recipe, Vec<Finding
 }
 
 /// The same; whatever the recipe names must lie within `confinement`.
-pub fn load_confined(
-    path: &Path,
-    set: &[(String, String)],
-    confinement: &Confinement,
-) -> Result<Recipe, Vec<Finding>> {
+pub fn load_confined(path: &Path, set: &[(String, String)], confinement: &Confinement) -> Result<Recipe, Vec<Finding>> {
     let mut report = Report::within(confinement.boundary(path));
     let recipe = load::read(path, &mut report).map(|item| {
         let values = load::parameters(&item, set, &mut report);
         let item = load::apply(item, &values, &mut report);
+        // What is beside the recipe under this name is read as its lock.
+        let lock = report.folder(item.place).join(format!("{}.lock", item.text_of("name").unwrap_or_default()));
+        report.confined(&lock, item.place, "the lock");
         check::check(&item, &keys::Shape::Object(keys::RECIPE), "the recipe", &mut report);
         decode::decode(&item, &mut report)
     });

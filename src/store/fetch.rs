@@ -69,7 +69,8 @@ impl Store {
         observer: &dyn Observer,
     ) -> Result<Vec<PathBuf>, Error> {
         let sound = self.sound(downloads);
-        let missing: Vec<_> = downloads.iter().zip(sound).filter(|(_, sound)| !sound).map(|(wanted, _)| wanted).collect();
+        let missing: Vec<_> =
+            downloads.iter().zip(sound).filter(|(_, sound)| !sound).map(|(wanted, _)| wanted).collect();
         let total = missing.iter().map(|wanted| wanted.size).sum();
         let started = Instant::now();
         observer.event(Event::Started { stage, total: Some(total), unit: Unit::Bytes });

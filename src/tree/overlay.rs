@@ -107,9 +107,8 @@ mod tests {
     #[test]
     fn a_deep_overlay_takes_no_longer_than_a_flat_one() {
         let folder = tempfile::tempdir().unwrap();
-        let deep: std::path::PathBuf = std::iter::once(folder.path().to_owned())
-            .chain(std::iter::repeat_n("d".into(), 1500))
-            .collect();
+        let deep: std::path::PathBuf =
+            std::iter::once(folder.path().to_owned()).chain(std::iter::repeat_n("d".into(), 1500)).collect();
         fs::create_dir_all(&deep).unwrap();
         fs::write(deep.join("file"), "x").unwrap();
         let mut tree = Tree::new(0);

@@ -172,7 +172,10 @@ impl<'t> Builder<'t> {
             return Err(Error { span, message: format!("more than {nodes} nodes, counting what aliases repeat") });
         }
         if self.used.bytes > bytes {
-            return Err(Error { span, message: format!("more than {bytes} bytes of text, counting what aliases repeat") });
+            return Err(Error {
+                span,
+                message: format!("more than {bytes} bytes of text, counting what aliases repeat"),
+            });
         }
         Ok(())
     }

@@ -30,6 +30,12 @@ impl Package {
         self
     }
 
+    /// Adds a GNU entry that gives the next one its name.
+    pub fn long_name(mut self, name: &[u8]) -> Self {
+        append(&mut self.data, tar::EntryType::GNULongName, "././@LongLink", "", name);
+        self
+    }
+
     /// Adds a directory.
     pub fn folder(mut self, name: &str) -> Self {
         append(&mut self.data, tar::EntryType::Directory, name, "", b"");

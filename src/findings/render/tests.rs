@@ -92,3 +92,34 @@ fn sarif_names_rules_places_and_encodes_uris() {
     assert_eq!(physical["region"]["endColumn"], 3);
     assert_eq!(run["results"][0]["relatedLocations"][0]["physicalLocation"]["artifactLocation"]["uri"], "rootfs.ext4");
 }
+
+#[test]
+fn what_is_hidden_is_shown_in_every_form() {
+    let evil = "a\u{1b}[2J\u{9b}31m\u{202e}b\u{2066}c\u{200b}\r";
+    let finding = Finding::new("REC-001", Severity::Error, evil).note(evil).help(evil).at(Evidence::new(
+        Origin::File(evil.to_owned()),
+        (1, 2, 3),
+        evil,
+        evil,
+    ));
+    for format in [Format::Human, Format::Json, Format::Sarif, Format::Github] {
+        let text = format.render(std::slice::from_ref(&finding), &[RULE], false);
+        assert!(!text.contains(|c| c != '\n' && crate::values::is_hidden(c)), "{format:?}: {text:?}");
+    }
+}
+
+#[test]
+fn the_caret_of_a_cut_line_stands_where_it_did() {
+    let line = format!("{}here{}", "x".repeat(5000), "y".repeat(5000));
+    let finding = Finding::new("REC-001", Severity::Error, "long").at(Evidence::new(
+        Origin::File("a".into()),
+        (1, 5001, 4),
+        &line,
+        "this",
+    ));
+    let text = human(&[finding], false);
+    let rows: Vec<_> = text.lines().collect();
+    let at = rows[2].chars().position(|c| c == 'h').unwrap();
+    assert_eq!(rows[3].chars().position(|c| c == '^'), Some(at), "{text}");
+    assert!(text.len() < 600, "{text}");
+}
