@@ -160,7 +160,7 @@ fn a_recipe_can_be_confined_and_its_texts_do_not_drive_the_terminal() {
     let workshop = Workshop::new();
     workshop.write("recipes/a.yaml", "schema: goldsmith/v1\nname: a\ninclude: [minimal.yaml, /etc/passwd]\n");
     let run = workshop.run(&["check", "recipes/a.yaml"]);
-    run.failed(1, &["not a mapping", "/etc/passwd:1:1"]);
+    run.failed(1, &["expected a mapping", "/etc/passwd:1:1"]);
     assert!(!run.stdout.contains("root:"), "{run:#?}");
     for arguments in [
         ["check", "--confined=.", "recipes/a.yaml"],

@@ -416,7 +416,7 @@ fn survey(folder: &Path, left: &mut usize) -> Result<(), Survey> {
             None => "named in other than UTF-8".to_owned(),
             Some(Err(error)) => format!("no path for an image: {error}"),
             Some(Ok(_)) if kind.is_file() || kind.is_dir() || kind.is_symlink() => return Ok(()),
-            Some(Ok(_)) => door::kind_of(kind).to_owned(),
+            Some(Ok(_)) => "a device, pipe or socket".to_owned(),
         };
         Err(Survey::Entry(path, problem))
     });

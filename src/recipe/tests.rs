@@ -261,7 +261,7 @@ fn only_regular_files_are_shipped() {
         ("artifacts: [{ source: /dev/zero, path: /x }]", 23, "/dev/zero is a device, not a file"),
         ("artifacts: [{ source: pipe, path: /x }]", 23, "pipe is a pipe, not a file"),
         ("artifacts: [{ source: overlay, path: /x }]", 23, "overlay is a folder, not a file"),
-        ("overlays: [overlay]", 12, "etc/pipe in the overlay is a pipe"),
+        ("overlays: [overlay]", 12, "etc/pipe in the overlay is a device, pipe or socket"),
     ] {
         let findings = check(text);
         let evidence = &findings[0].evidence[0];
