@@ -23,6 +23,18 @@ pub struct Limits {
     pub time: Duration,
 }
 
+impl Limits {
+    /// The limit of one kind: seconds, bytes or processes.
+    pub(super) fn of(&self, excess: Excess) -> u64 {
+        match excess {
+            Excess::Time => self.time.as_secs(),
+            Excess::Memory => self.memory,
+            Excess::Processes => self.processes,
+            Excess::Disk => RESERVE,
+        }
+    }
+}
+
 impl Default for Limits {
     /// Three quarters of the machine's memory, 1024 processes, two hours.
     fn default() -> Self {
@@ -182,7 +194,7 @@ impl Drop for Group {
             for _ in 0..100 {
                 match fs::remove_dir(folder) {
                     Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
-                        std::thread::sleep(Duration::from_millis(5))
+                        std::thread::sleep(Duration::from_millis(5));
                     }
                     _ => break,
                 }

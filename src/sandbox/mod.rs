@@ -77,8 +77,8 @@ pub enum Ending {
     Status(i32),
     /// By this signal.
     Signal(i32),
-    /// It was ended because it had taken too much.
-    Limit(Excess, Limits),
+    /// It was ended because it had taken more than this: seconds, bytes or processes.
+    Limit(Excess, u64),
 }
 
 impl Ending {
@@ -97,19 +97,14 @@ impl fmt::Display for Ending {
         match self {
             Self::Status(status) => write!(f, "failed with exit status {status}"),
             Self::Signal(signal) => write!(f, "was killed by signal {signal}"),
-            Self::Limit(Excess::Time, limits) => {
-                let (length, unit) = match limits.time.as_secs() {
-                    seconds if seconds < 120 => (seconds, "seconds"),
-                    seconds => (seconds / 60, "minutes"),
-                };
+            Self::Limit(Excess::Time, seconds) => {
+                let (length, unit) = if *seconds < 120 { (*seconds, "seconds") } else { (seconds / 60, "minutes") };
                 write!(f, "was ended: it ran for more than {length} {unit}")
             }
-            Self::Limit(Excess::Memory, limits) => {
-                write!(f, "was ended: it took more than {} of memory", ByteSize(limits.memory))
+            Self::Limit(Excess::Memory, bytes) => {
+                write!(f, "was ended: it took more than {} of memory", ByteSize(*bytes))
             }
-            Self::Limit(Excess::Processes, limits) => {
-                write!(f, "was ended: it had more than {} processes", limits.processes)
-            }
+            Self::Limit(Excess::Processes, count) => write!(f, "was ended: it had more than {count} processes"),
             Self::Limit(Excess::Disk, _) => f.write_str("was ended: No space left on device"),
         }
     }
@@ -181,7 +176,7 @@ impl Sandbox {
             Ok(Verdict::Exit(0)) => return Ok(()),
             Ok(Verdict::Exit(status)) => Ending::Status(status),
             Ok(Verdict::Signal(signal)) => Ending::Signal(signal),
-            Ok(Verdict::Ended(excess)) => Ending::Limit(excess, self.job.limits),
+            Ok(Verdict::Ended(excess)) => Ending::Limit(excess, self.job.limits.of(excess)),
             Ok(Verdict::Setup(cause)) => return Err(start(io::Error::other(cause))),
             Err(_) => return Err(start(io::Error::other(format!("the sandbox was killed: {text}")))),
         };
