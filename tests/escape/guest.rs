@@ -60,7 +60,7 @@ fn under(suite: &str) {
     let said = |start: &str| {
         console.lines().find(|line| line.contains(start)).unwrap_or_else(|| panic!("{console}")).to_owned()
     };
-    println!("{suite}: {} / {}", said("kernel "), said("contained "));
+    println!("{suite}: {} / {}", said("group cgroup"), said("contained "));
     assert!(said("contained ").contains("escaped 0 all tried"), "{console}");
     assert!(said("canary ").contains("canary untouched groups 0 left 0"), "{console}");
 }
