@@ -16,6 +16,7 @@ use super::{Error, Lock, LockedArchive, LockedPackage, Role};
 use crate::door;
 use crate::recipe::Recipe;
 use crate::values::{GuestPath, Sha256};
+use crate::whole;
 use crate::yaml;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -119,16 +120,10 @@ impl Lock {
         }
     }
 
-    /// Writes the lock beside `path` and renames it.
+    /// Writes the lock, whole or not at all.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         let fail = |cause| Error::LockFile { what: "write", path: path.into(), cause };
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(fail)?;
-        std::io::Write::write_all(&mut file, self.render(path).as_bytes()).map_err(fail)?;
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-        file.as_file().set_permissions(mode).map_err(fail)?;
-        file.persist(path).map_err(|error| fail(error.error))?;
-        Ok(())
+        whole::write(path, self.render(path).as_bytes(), 0o644).map_err(fail)
     }
 
     /// Reads a lock file's text.

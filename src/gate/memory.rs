@@ -6,8 +6,8 @@
 //! write to.
 
 use crate::values::Sha256;
+use crate::whole;
 use std::fs::{self, File, Metadata};
-use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -50,10 +50,7 @@ impl Memory {
         if !same || !settled(before) || !protected(before) {
             return;
         }
-        let Ok(mut new) = tempfile::NamedTempFile::new_in(&self.0) else { return };
-        if new.write_all(format!("{}{digest}\n", identity(before)).as_bytes()).is_ok() {
-            let _ = new.persist(self.place(before));
-        }
+        let _ = whole::write(&self.place(before), format!("{}{digest}\n", identity(before)).as_bytes(), 0o600);
     }
 
     fn place(&self, file: &Metadata) -> PathBuf {

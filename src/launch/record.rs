@@ -3,9 +3,9 @@
 use super::host::{Choice, Trace};
 use crate::door;
 use crate::values::{Name, Sha256};
+use crate::whole;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -77,8 +77,6 @@ impl Record {
 
     /// Writes it into a VM's folder, whole or not at all.
     pub fn write(&self, folder: &Path) -> io::Result<()> {
-        let part = folder.join("vm.json.part");
-        fs::write(&part, serde_json::to_vec_pretty(self)?)?;
-        fs::rename(&part, folder.join(FILE))
+        whole::write(&folder.join(FILE), &serde_json::to_vec_pretty(self)?, 0o600)
     }
 }

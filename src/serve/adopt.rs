@@ -31,10 +31,10 @@ pub fn running(folder: &Path) -> Result<Vec<Orphan>, launch::RunningError> {
     }
     orphans.sort_by(|a, b| a.ticket.order.created.cmp(&b.ticket.order.created));
     for entry in std::fs::read_dir(folder.join("vms")).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let known = |id: &str| orphans.iter().any(|orphan| orphan.ticket.order.id == id);
-        if let Some(id) = name.strip_suffix(".json").filter(|id| !known(id)) {
-            Ticket::forget(folder, id);
+        // What a killed server had half written is none either.
+        if !orphans.iter().any(|orphan| Ticket::path(folder, &orphan.ticket.order.id) == entry.path()) {
+            // One that cannot be deleted is looked at again at the next start.
+            let _ = std::fs::remove_file(entry.path());
         }
     }
     Ok(orphans)

@@ -1,6 +1,7 @@
 //! What a restarted server must know of a running VM and the VM's own record does not say.
 
 use super::order::Order;
+use crate::whole;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,24 +25,22 @@ impl Ticket {
 
     /// Writes it, whole or not at all.
     pub fn write(&self, folder: &Path) -> io::Result<()> {
-        let path = path(folder, &self.order.id);
-        let part = path.with_extension("part");
-        fs::write(&part, serde_json::to_vec(self)?)?;
-        fs::rename(part, path)
+        whole::write(&Self::path(folder, &self.order.id), &serde_json::to_vec(self)?, 0o600)
     }
 
     /// The ticket of a VM, if this server's folder has one.
     pub fn read(folder: &Path, id: &str) -> Option<Self> {
-        serde_json::from_slice(&fs::read(path(folder, id)).ok()?).ok()
+        serde_json::from_slice(&fs::read(Self::path(folder, id)).ok()?).ok()
     }
 
     /// Deletes a ticket.
     pub fn forget(folder: &Path, id: &str) {
         // One that cannot be deleted is looked at again at the next start.
-        let _ = fs::remove_file(path(folder, id));
+        let _ = fs::remove_file(Self::path(folder, id));
     }
-}
 
-fn path(folder: &Path, id: &str) -> PathBuf {
-    folder.join("vms").join(format!("{id}.json"))
+    /// Where the ticket of a VM is.
+    pub fn path(folder: &Path, id: &str) -> PathBuf {
+        folder.join("vms").join(format!("{id}.json"))
+    }
 }

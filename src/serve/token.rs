@@ -2,9 +2,10 @@
 
 use crate::door;
 use crate::values::Sha256;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use crate::whole;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// Fewer characters can be guessed.
@@ -69,9 +70,8 @@ impl Token {
 fn make(path: &Path) -> io::Result<()> {
     let mut random = [0; 32];
     File::open("/dev/urandom")?.read_exact(&mut random)?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    // As many digits as a digest has, and random ones.
-    writeln!(file, "{}", Sha256(random))
+    // As many digits as a digest has, and random ones. One that is there meanwhile is as good.
+    whole::write_new(path, format!("{}\n", Sha256(random)).as_bytes(), 0o600).map(drop)
 }
 
 #[cfg(test)]
