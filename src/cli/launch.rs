@@ -9,6 +9,7 @@ use super::verify::allow;
 use crate::findings::render;
 use crate::launch::host::{Mac, Publish};
 use crate::launch::{self, Error, Line, Options, Ready, Vm};
+use crate::leash;
 use crate::progress::Observer;
 use crate::values::ByteSize;
 use rustix::fs::{Mode, OFlags};
@@ -82,9 +83,9 @@ pub struct Args {
     /// Return once the VM is ready; it goes on until `goldsmith stop`
     #[arg(long, conflicts_with = "stop_after_ready")]
     detach: bool,
-    /// Set by `--detach` for the process that stays
+    /// Set by `--detach` and `serve` for the process that stays: who has asked for it
     #[arg(long, hide = true)]
-    stay: bool,
+    stay: Option<u32>,
     /// Stop the VM as soon as every probe has passed: a test boot
     #[arg(long)]
     stop_after_ready: bool,
@@ -118,7 +119,7 @@ pub fn run(args: Args) -> ExitCode {
             ExitCode::FAILURE
         });
     }
-    if args.stay {
+    if args.stay.is_some() {
         // Started as /proc/self/exe, which is what `ps` and `pgrep` would call it.
         let _ = rustix::thread::set_name(c"goldsmith");
     }
@@ -173,7 +174,7 @@ fn detach() -> io::Result<ExitCode> {
     let mut child = Command::new("/proc/self/exe")
         .arg0("goldsmith")
         .args(arguments)
-        .arg("--stay")
+        .arg(format!("--stay={}", std::process::id()))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()?;
@@ -223,9 +224,9 @@ fn launch(args: &Args, stopped: &dyn Fn() -> bool) -> Result<(), Error> {
         ..args.machine.options(&folder)?
     };
     let io = |what| move |cause| Error::Io { what, cause };
-    if args.stay {
+    if let Some(parent) = args.stay {
         // Until the VM is ready it goes with whoever asked for it.
-        set_parent_process_death_signal(Some(Signal::TERM)).map_err(|errno| io("follow the parent")(errno.into()))?;
+        leash::to(parent, Signal::TERM).map_err(io("follow the parent"))?;
     }
     let observer: Box<dyn Observer> = match args.format {
         Format::Lines => Box::new(Lines),
@@ -252,7 +253,7 @@ fn launch(args: &Args, stopped: &dyn Fn() -> bool) -> Result<(), Error> {
         return Ok(());
     }
     if args.format == Format::Human {
-        let how = if args.stay { format!("`goldsmith stop {}`", ready.name) } else { "Ctrl-C".to_owned() };
+        let how = if args.stay.is_some() { format!("`goldsmith stop {}`", ready.name) } else { "Ctrl-C".to_owned() };
         match vm.record() {
             record if record.keep => {
                 let name = &record.name;
@@ -263,7 +264,7 @@ fn launch(args: &Args, stopped: &dyn Fn() -> bool) -> Result<(), Error> {
             _ => anstream::println!("{how} stops it and leaves nothing behind."),
         }
     }
-    if args.stay {
+    if args.stay.is_some() {
         leave().map_err(io("leave the terminal"))?;
     }
     if let Some(status) = vm.wait(stopped)? {

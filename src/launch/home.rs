@@ -17,6 +17,10 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long the kernel may take to end a process that was killed.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why a VM has no folder.
 #[derive(Debug, thiserror::Error)]
@@ -185,7 +189,7 @@ fn open_folder(path: &Path) -> io::Result<File> {
 /// Locks a folder, unless somebody holds it for longer than a look at it takes.
 fn take(folder: &File) -> bool {
     (0..5).any(|attempt| {
-        std::thread::sleep(std::time::Duration::from_millis(10 * attempt));
+        std::thread::sleep(Duration::from_millis(10 * attempt));
         flock(folder, FlockOperation::NonBlockingLockExclusive).is_ok()
     })
 }
@@ -255,18 +259,37 @@ pub fn is_running(folder: &Path) -> bool {
     open_folder(folder).is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err())
 }
 
-/// A VMM works in its machine's folder, so whoever works there is what is left of it.
+/// A VMM works in its machine's folder, so whoever works there is what is left of it. Waits until it is gone, for until then
+/// it holds its tap, and the tap its network.
 fn end_processes_in(folder: &Path) {
     let Ok(processes) = fs::read_dir("/proc") else { return };
+    let mut ending = Vec::new();
     for process in processes.flatten() {
         let number = process.file_name().to_str().and_then(|name| name.parse().ok());
         // Opened first: whoever has the number when one looks is whoever is told.
-        if let Some(one) = number.and_then(Process::numbered)
-            && fs::read_link(process.path().join("cwd")).is_ok_and(|place| place == folder)
-        {
-            let _ = one.tell(Signal::KILL);
+        let Some(one) = number.and_then(Process::numbered) else { continue };
+        match fs::read_link(process.path().join("cwd")) {
+            Ok(place) if place == folder => {
+                let _ = one.tell(Signal::KILL);
+                ending.push(one);
+            }
+            // Whoever is ending works nowhere any more, and may have worked here.
+            Err(_) if is_ending(&process.path()) => ending.push(one),
+            _ => {}
         }
     }
+    let started = Instant::now();
+    for one in ending {
+        one.ends(PATIENCE.saturating_sub(started.elapsed()));
+    }
+}
+
+/// Whether the kernel is ending a process. Source: proc(5), `/proc/PID/stat`, field 9; kernel `include/linux/sched.h`.
+fn is_ending(process: &Path) -> bool {
+    const PF_EXITING: u32 = 4;
+    let line = fs::read_to_string(process.join("stat")).unwrap_or_default();
+    let flags = line.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(6)?.parse::<u32>().ok());
+    flags.is_some_and(|flags| flags & PF_EXITING != 0)
 }
 
 /// Creating and cleaning exclude each other: a folder is never seen between its creation and its lock.

@@ -1,6 +1,8 @@
 //! Programs of the host that a launch runs to their end.
 
 use super::program;
+use crate::leash;
+use rustix::process::Signal;
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -60,13 +62,19 @@ impl Tool {
 
     /// The same, and what it printed.
     pub fn ask(self, arguments: &[String], input: &str, good: &[i32]) -> Result<String, Error> {
+        let parent = std::process::id();
         let output = duct::cmd(self.find()?, arguments)
             .stdin_bytes(input)
             .stdout_capture()
             .stderr_capture()
-            .before_spawn(|command| {
+            .before_spawn(move |command| {
+                let before_exec = move || {
+                    // What it does for a launch that is no more would be found by nobody.
+                    leash::to(parent, Signal::KILL)?;
+                    let_go()
+                };
                 // SAFETY: between fork and exec only system calls are made; nothing is allocated.
-                unsafe { command.pre_exec(let_go) };
+                unsafe { command.pre_exec(before_exec) };
                 Ok(())
             })
             .unchecked()

@@ -135,7 +135,7 @@ impl<'a> Watch<'a> {
 }
 
 /// A control group in each hierarchy that counts memory and processes. Removed when dropped; what a killed build left is
-/// removed by the next.
+/// removed by [`sweep`].
 struct Group {
     folders: Vec<PathBuf>,
 }
@@ -158,7 +158,8 @@ impl Group {
     fn fill(&self, limits: &Limits, process: u32) -> io::Result<()> {
         let set = |folder: &Path, file: &str, value: &str| fs::write(folder.join(file), value);
         for folder in &self.folders {
-            sweep(folder.parent().unwrap_or(folder));
+            // That of an earlier process of this number.
+            let _ = fs::remove_dir(folder);
             fs::create_dir(folder)?;
             let memory = limits.memory.to_string();
             if folder.join("memory.max").exists() {
@@ -204,9 +205,10 @@ impl Drop for Group {
 }
 
 /// Removes the empty groups of builds that are no more. (A group with processes cannot be removed.)
-fn sweep(folder: &Path) {
-    let names = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    for path in names {
+pub fn sweep() {
+    let folders = hierarchies().unwrap_or_default();
+    let entries = folders.iter().flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten());
+    for path in entries.map(|entry| entry.path()) {
         let maker = path.file_name().and_then(|name| name.to_str()?.strip_prefix(PREFIX)?.parse::<u32>().ok());
         if maker.is_some_and(|maker| !Path::new("/proc").join(maker.to_string()).exists()) {
             let _ = fs::remove_dir(path);

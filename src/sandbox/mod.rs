@@ -4,7 +4,7 @@
 //! In: a directory and an argument vector. Out: its output and how it ended. As an ordinary user the whole process first
 //! becomes root of a user namespace ([`become_root`]); root needs none of its own. From there on one code path: the tree's
 //! files belong to a range of ids that is nobody else's ([`Ids`]), and the sandbox is a user namespace of just that range.
-//! Uses `interrupt`, `progress`, `store`, `values`.
+//! Uses `interrupt`, `leash`, `progress`, `store`, `values`.
 //!
 //! A namespace is entered by a process with a single thread, so this program starts itself again with a hidden first
 //! argument: [`init`] must be the first call of `main`. That process (`outer`) watches; its child (`enter`) becomes the command.
@@ -19,7 +19,7 @@ mod probe;
 mod user;
 
 pub use ids::Ids;
-pub use limits::{Excess, Limits};
+pub use limits::{Excess, Limits, sweep};
 pub use probe::{Way, probe};
 pub use user::{Problem, become_root};
 
@@ -113,6 +113,8 @@ impl fmt::Display for Ending {
 /// What a sandbox is told besides root and command line.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Job {
+    /// The process with which it ends.
+    builder: u32,
     epoch: i64,
     environment: Vec<(String, String)>,
     limits: Limits,
@@ -128,7 +130,7 @@ pub struct Sandbox {
 impl Sandbox {
     /// Commands will see `root` as `/`, and `epoch` as `SOURCE_DATE_EPOCH`.
     pub fn new(root: &Path, epoch: i64, limits: Limits) -> Self {
-        Self { root: root.into(), job: Job { epoch, environment: Vec::new(), limits } }
+        Self { root: root.into(), job: Job { builder: std::process::id(), epoch, environment: Vec::new(), limits } }
     }
 
     /// Adds a variable to the otherwise fixed environment.

@@ -4,14 +4,13 @@ use super::Job;
 use super::enter::{self, DEVICES, Gift};
 use super::ids::Ids;
 use super::limits::{Excess, Watch};
+use crate::leash;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::fs::CWD;
 use rustix::mount::{MountPropagationFlags, OpenTreeFlags, mount_change, open_tree};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, set_parent_process_death_signal, setsid, waitpid,
-};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, getppid, kill_process, pidfd_open, setsid, waitpid};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
@@ -48,7 +47,8 @@ pub(super) fn run(arguments: &[OsString]) -> i32 {
 pub(super) fn probe() -> i32 {
     let step = || -> io::Result<Verdict> {
         let folder = tempfile::tempdir()?;
-        sandbox(&Job::default(), folder.path(), &[])
+        let builder = getppid().map_or(0, |parent| parent.as_raw_nonzero().get().cast_unsigned());
+        sandbox(&Job { builder, ..Job::default() }, folder.path(), &[])
     };
     match step() {
         Ok(Verdict::Exit(0)) => 0,
@@ -69,7 +69,7 @@ fn supervise(arguments: &[OsString]) -> io::Result<Verdict> {
 }
 
 fn sandbox(job: &Job, root: &Path, argv: &[OsString]) -> io::Result<Verdict> {
-    set_parent_process_death_signal(Some(Signal::KILL))?;
+    leash::to(job.builder, Signal::KILL)?;
     // Nothing in the sandbox has a terminal: what is typed into one would be the builder's word.
     let _ = setsid();
     close_inherited()?;

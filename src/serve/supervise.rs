@@ -31,7 +31,8 @@ pub struct Launcher {
 
 impl Launcher {
     fn command(&self, order: &Order, folder: &Path) -> Command {
-        let mut arguments: Vec<OsString> = ["launch", "--stay", "--format", "lines"].map(OsString::from).into();
+        let mut arguments: Vec<OsString> = ["launch", "--format", "lines"].map(OsString::from).into();
+        arguments.push(format!("--stay={}", std::process::id()).into());
         arguments.extend(self.arguments.iter().map(OsString::from));
         let mut add = |option: &str, value: &str| arguments.push(format!("{option}={value}").into());
         add("--name", &order.id);

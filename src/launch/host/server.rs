@@ -12,6 +12,7 @@ use super::services::DNSMASQ;
 use super::subnet::Subnet;
 use crate::launch::identity::{self, Identity, Process};
 use crate::launch::tool;
+use crate::leash;
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -151,6 +152,7 @@ fn start(folder: &Path, arguments: &[String]) -> Result<(), tool::Error> {
         _ => {}
     }
     let record = File::create(folder.join(RECORD)).map_err(io)?;
+    let parent = std::process::id();
     let mut said = tempfile::tempfile().map_err(io)?;
     let handle = duct::cmd(DNSMASQ.find()?, arguments)
         .dir("/")
@@ -164,7 +166,9 @@ fn start(folder: &Path, arguments: &[String]) -> Result<(), tool::Error> {
                 // It outlives the terminal and the launch that it is started by.
                 rustix::process::setsid()?;
                 tool::let_go()?;
-                identity::write_down(&record)
+                identity::write_down(&record)?;
+                // Whoever has the network's lock after this launch reads what was written; one that had it before has not.
+                leash::holds(parent)
             };
             // SAFETY: between fork and exec only system calls are made; nothing is allocated.
             unsafe { command.pre_exec(before_exec) };

@@ -3,7 +3,8 @@
 use super::fence::{self, Fence};
 use super::{Error, file, log};
 use crate::launch::tool;
-use rustix::process::{Signal, set_parent_process_death_signal};
+use crate::leash;
+use rustix::process::Signal;
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
@@ -119,8 +120,9 @@ impl Drop for Process {
 
 /// Lets the child keep some descriptors, and end when its parent does; with a fence around it, if there is to be one.
 fn keep(command: &mut std::process::Command, inherited: Vec<RawFd>, fence: Option<RawFd>) {
+    let parent = std::process::id();
     let before_exec = move || {
-        set_parent_process_death_signal(Some(Signal::KILL))?;
+        leash::to(parent, Signal::KILL)?;
         tool::let_go()?;
         for fd in &inherited {
             // SAFETY: the parent holds these descriptors open while it waits for the exec.
