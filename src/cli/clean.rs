@@ -24,6 +24,7 @@ pub fn run(args: Args) -> ExitCode {
         terminal::fail(&problem);
         return ExitCode::FAILURE;
     }
+    sandbox::sweep();
     let cleaned = Store::open().and_then(|store| {
         store.clear(args.layers)?;
         Ok(store)

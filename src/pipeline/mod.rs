@@ -17,7 +17,7 @@ use crate::image;
 use crate::install;
 use crate::progress::{Event, Observer, timed};
 use crate::recipe::{self, Confinement, Recipe};
-use crate::sandbox::Limits;
+use crate::sandbox::{self, Limits};
 use crate::store::Store;
 use crate::values::{ByteSize, Sha256};
 use log::Log;
@@ -66,7 +66,7 @@ pub struct BuildReport {
 pub fn build(options: &BuildOptions, observer: &dyn Observer) -> Result<BuildReport, Error> {
     let recipe = recipe::load_confined(&options.recipe, &options.set, &options.confinement).map_err(Error::Recipe)?;
     let staging = begin(&options.output, &recipe.name, observer)?;
-    let mut report = build_into(&staging, &recipe, options, &Store::open()?, observer)?;
+    let mut report = build_into(&staging, &recipe, options, &swept_store()?, observer)?;
     report.folder = publish(staging, &options.output, &recipe.name)?;
     Ok(report)
 }
@@ -76,9 +76,9 @@ pub fn build(options: &BuildOptions, observer: &dyn Observer) -> Result<BuildRep
 pub fn check(options: &BuildOptions, observer: &dyn Observer) -> Result<BuildReport, Error> {
     let recipe = recipe::load_confined(&options.recipe, &options.set, &options.confinement).map_err(Error::Recipe)?;
     let first = begin(&options.output, &recipe.name, observer)?;
-    let store = Store::open()?;
+    let store = swept_store()?;
     let mut report = build_into(&first, &recipe, options, &store, observer)?;
-    let again = format!("{}.again", recipe.name);
+    let again = again(&recipe.name);
     let second = begin(&options.output, &again, observer)?;
     observer.event(Event::Note("building a second time, from the packages".to_owned()));
     store.without_layers(|store| build_into(&second, &recipe, options, store, observer))?;
@@ -148,7 +148,26 @@ fn compare(first: &Path, second: &Path, name: &str) -> Result<(), Error> {
 
 fn begin(output: &Path, name: &str, observer: &dyn Observer) -> Result<Staging, Error> {
     let waiting = || observer.event(Event::Note(format!("another build of {name} is running; waiting for it")));
-    Staging::begin(output, name, waiting).map_err(|cause| Error::Folder { path: output.join(name), cause })
+    let begin = || {
+        let staging = Staging::begin(output, name, waiting)?;
+        // Nobody else builds it now, so whoever was building it twice is no more.
+        Staging::clear(output, &again(name))?;
+        Ok(staging)
+    };
+    begin().map_err(|cause| Error::Folder { path: output.join(name), cause })
+}
+
+/// What a second build of an image is called while it is there.
+fn again(name: &(impl std::fmt::Display + ?Sized)) -> String {
+    format!("{name}.again")
+}
+
+/// The cache, without what killed builds have left in it and beside it.
+fn swept_store() -> Result<Store, Error> {
+    sandbox::sweep();
+    let store = Store::open()?;
+    store.sweep()?;
+    Ok(store)
 }
 
 fn publish(staging: Staging, output: &Path, name: &str) -> Result<PathBuf, Error> {

@@ -25,13 +25,18 @@ impl Staging {
     /// Begins `parent/name`. `waiting` is called once when another build of it is running, before waiting for that.
     pub fn begin(parent: &Path, name: &str, waiting: impl FnOnce()) -> io::Result<Self> {
         fs::create_dir_all(parent)?;
-        let work = parent.join(format!(".{name}.building"));
+        let work = work(parent, name);
         let lock = lock_folder(&work, waiting)?;
         let building = Some(interrupt::folder(&work));
         for entry in fs::read_dir(&work)? {
             remove(&entry?.path())?;
         }
         Ok(Self { work, target: parent.join(name), published: false, building, _lock: lock })
+    }
+
+    /// Deletes what a build of `parent/name` has left that is no more.
+    pub fn clear(parent: &Path, name: &str) -> io::Result<()> {
+        remove(&work(parent, name))
     }
 
     /// Where a file of the folder is written.
@@ -75,6 +80,11 @@ impl Drop for Staging {
             let _ = remove(&self.work);
         }
     }
+}
+
+/// Where a folder is while it is built.
+fn work(parent: &Path, name: &str) -> PathBuf {
+    parent.join(format!(".{name}.building"))
 }
 
 /// Creates the folder where it is missing and locks it, whoever else is creating, publishing or deleting it.

@@ -7,6 +7,7 @@
 //! v1/files/ab/abcd…       a file named by its SHA-256 (a download in progress: abcd….partial)
 //! v1/layers/KIND/KEY/     a folder made from content named by KEY, published by rename
 //! v1/again/               layers of a second build, `build --check`; deleted after it
+//! v1/cleared/             what `clean` is deleting
 //! v1/locks/NAME           flock files: two processes never make the same thing twice
 //! ```
 
@@ -18,6 +19,7 @@ pub use fetch::{Download, Problem};
 use crate::interrupt;
 use crate::values::Sha256;
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -31,6 +33,12 @@ pub struct Store {
 
 /// The folder for layers of a second build that must not see those of the first; also the lock of that folder.
 const AGAIN: &str = "again";
+
+/// What is being deleted from the cache.
+const CLEARED: &str = "cleared";
+
+/// The extension of a layer that is being made.
+const PARTIAL: &str = "partial";
 
 /// Held while something is made; other processes wait. Ends with its holder.
 #[derive(Debug)]
@@ -87,20 +95,34 @@ impl Store {
         let _guard = self.lock(AGAIN)?;
         let again = Self { layers: self.root.join(AGAIN), ..self.clone() };
         let _making = interrupt::folder(&again.layers);
-        again.drop_layers()?;
+        delete(&again.layers)?;
         let result = work(&again);
-        again.drop_layers()?;
+        delete(&again.layers)?;
         result
     }
 
-    /// Deletes all layers of a cache that [`Store::without_layers`] made, or an interrupted run of it.
-    fn drop_layers(&self) -> Result<(), Error> {
-        match fs::remove_dir_all(&self.layers) {
-            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
-                Err(Error::Io { what: "delete", path: self.layers.clone(), cause })
+    /// Deletes what killed builds have left half made, whatever they were building. What a build makes just now is locked.
+    pub fn sweep(&self) -> Result<(), Error> {
+        let io = |path: &Path| {
+            let path = path.to_owned();
+            move |cause| Error::Io { what: "read", path, cause }
+        };
+        for kind in fs::read_dir(&self.layers).map_err(io(&self.layers))? {
+            let kind = kind.map_err(io(&self.layers))?.path();
+            for layer in fs::read_dir(&kind).map_err(io(&kind))? {
+                let layer = layer.map_err(io(&kind))?.path();
+                let name = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                if layer.extension().is_some_and(|extension| extension == PARTIAL)
+                    && let Some(_guard) = self.try_lock(&format!("{}-{}", name(&kind), name(&layer)))?
+                {
+                    delete(&layer)?;
+                }
             }
-            _ => Ok(()),
         }
+        if let Some(_guard) = self.try_lock(AGAIN)? {
+            delete(&self.root.join(AGAIN))?;
+        }
+        delete(&self.root.join(CLEARED))
     }
 
     /// Deletes what is cached: everything, or only the layers. Waits for nobody: a build that is running meanwhile
@@ -108,11 +130,14 @@ impl Store {
     pub fn clear(&self, layers_only: bool) -> Result<(), Error> {
         let folders: &[&str] = if layers_only { &["layers"] } else { &["layers", "files"] };
         for folder in folders {
-            let path = self.root.join(folder);
-            fs::remove_dir_all(&path).map_err(|cause| Error::Io { what: "delete", path: path.clone(), cause })?;
+            // Under another name first: half a layer is none.
+            let (path, cleared) = (self.root.join(folder), self.root.join(CLEARED));
+            delete(&cleared)?;
+            fs::rename(&path, &cleared).map_err(|cause| Error::Io { what: "delete", path: path.clone(), cause })?;
             create_folder(&path)?;
+            delete(&cleared)?;
         }
-        Self { layers: self.root.join(AGAIN), ..self.clone() }.drop_layers()
+        delete(&self.root.join(AGAIN))
     }
 
     /// The cache's folder, format version included.
@@ -149,7 +174,28 @@ impl Store {
     ) -> Result<(), E> {
         let _guard = self.lock(&format!("{kind}-{key}"))?;
         let layer = self.layer(kind, key);
-        if layer.exists() { discard(&layer) } else { Ok(()) }
+        if !layer.exists() {
+            return Ok(());
+        }
+        // Under another name first: half a layer is none.
+        let work = layer.with_extension(PARTIAL);
+        if work.exists() {
+            discard(&work)?;
+        }
+        fs::rename(&layer, &work).map_err(|cause| Error::Io { what: "delete", path: layer.clone(), cause })?;
+        discard(&work)
+    }
+
+    /// Holds `name`, unless another process does.
+    fn try_lock(&self, name: &str) -> Result<Option<Guard>, Error> {
+        let path = self.root.join("locks").join(name);
+        let fail = |cause: io::Error| Error::Io { what: "lock", path: path.clone(), cause };
+        let file = File::create(&path).map_err(fail)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Guard(file))),
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(fail(error.into())),
+        }
     }
 
     /// The layer of this kind and key, made by `make` in an empty folder when it is missing. What an interrupted run
@@ -166,7 +212,7 @@ impl Store {
         if layer.exists() {
             return Ok(layer);
         }
-        let work = layer.with_extension("partial");
+        let work = layer.with_extension(PARTIAL);
         if work.exists() {
             discard(&work)?;
         }
@@ -193,6 +239,42 @@ pub(crate) fn room(cause: &io::Error) -> &'static str {
     }
 }
 
+/// Deletes a folder with all that is in it, if it is there.
+fn delete(path: &Path) -> Result<(), Error> {
+    match fs::remove_dir_all(path) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+            Err(Error::Io { what: "delete", path: path.into(), cause })
+        }
+        _ => Ok(()),
+    }
+}
+
 fn create_folder(path: &Path) -> Result<(), Error> {
     fs::create_dir_all(path).map_err(|cause| Error::Io { what: "create", path: path.into(), cause })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_killed_builds_left_goes_and_what_is_being_made_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::at(folder.path()).unwrap();
+        let [done, left, making] = ["done", "left", "making"].map(|name| Sha256::of(name.as_bytes()));
+        let partial = |key: &Sha256| store.layer("base", key).with_extension(PARTIAL);
+        for path in [store.layer("base", &done), partial(&left), partial(&making)] {
+            fs::create_dir_all(path.join("root")).unwrap();
+        }
+        for name in [AGAIN, CLEARED] {
+            fs::create_dir_all(store.root().join(name).join("base")).unwrap();
+        }
+        let _making = store.lock(&format!("base-{making}")).unwrap();
+        store.sweep().unwrap();
+        assert!(store.layer("base", &done).exists() && partial(&making).exists() && !partial(&left).exists());
+        let names = fs::read_dir(store.root()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(names.collect::<std::collections::BTreeSet<_>>().len(), 3, "files, layers, locks");
+        store.clear(true).unwrap();
+        assert!(!store.layer("base", &done).exists() && !store.root().join(CLEARED).exists());
+    }
 }

@@ -87,6 +87,8 @@ impl Workshop {
     pub fn furnished() -> Self {
         let workshop = Self::new();
         symlink(cache().join("v1/layers"), workshop.cache("layers")).unwrap();
+        // What is made there just now is locked there.
+        symlink(cache().join("v1/locks"), workshop.cache("locks")).unwrap();
         workshop
     }
 
