@@ -8,7 +8,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,7 +45,8 @@ pub fn watch() -> io::Result<()> {
     std::thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
             RAISED.store(true, Ordering::SeqCst);
-            eprintln!("interrupted: what was half made is deleted");
+            // The signal may mean just that the terminal is gone.
+            let _ = writeln!(io::stderr(), "interrupted: what was half made is deleted");
             // Never released: nobody begins anything from here on.
             let registry = registry();
             clear(&registry);

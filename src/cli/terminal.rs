@@ -6,7 +6,7 @@ use crate::values::{ByteSize, escaped_lines};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,8 +29,8 @@ impl Terminal {
     fn line(&self, mark: &str, text: &str) {
         let text = format!("{mark}{}", escaped_lines(text));
         match &self.bars {
-            Some(bars) => bars.suspend(|| anstream::eprintln!("{text}")),
-            None => anstream::eprintln!("{text}"),
+            Some(bars) => bars.suspend(|| say(&text)),
+            None => say(&text),
         }
     }
 
@@ -85,6 +85,11 @@ impl Observer for Terminal {
     }
 }
 
+/// Writes a line to standard error. Work goes on where nobody reads it any more: the terminal may have been closed.
+fn say(line: &str) {
+    let _ = writeln!(anstream::stderr(), "{line}");
+}
+
 /// Prints an error and its causes; a last line that starts with `help:` says what to type next.
 pub fn fail(error: &dyn Error) {
     interrupt::hold();
@@ -93,13 +98,13 @@ pub fn fail(error: &dyn Error) {
     let lines = lines.iter().map(|line| escaped_lines(line));
     for (index, line) in lines.enumerate() {
         match index {
-            0 => anstream::eprintln!("{style}error{style:#}: {line}"),
-            _ => anstream::eprintln!("  because: {line}"),
+            0 => say(&format!("{style}error{style:#}: {line}")),
+            _ => say(&format!("  because: {line}")),
         }
     }
     if let Some(help) = help {
         let style = anstyle::AnsiColor::Cyan.on_default().bold();
-        anstream::eprintln!("{style}help{style:#}: {}", escaped_lines(&help));
+        say(&format!("{style}help{style:#}: {}", escaped_lines(&help)));
     }
 }
 
