@@ -5,7 +5,7 @@ GOLDSMITH = target/release/goldsmith
 AGENT = target/guest/oauth-agent
 
 .DEFAULT_GOAL := help
-.PHONY: help image demo test test-desktop escape soak truth bench lint tool agent lock doc clean
+.PHONY: help image demo test test-desktop escape soak kill truth bench lint tool agent lock doc clean
 
 help: ## Lists the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,7 +44,7 @@ soak: agent ## Starts, stops and kills VMs at random for ten minutes (GOLDSMITH_
 	@scripts/need build boot test
 	@$(CARGO) test --quiet --test soak -- --ignored --nocapture
 
-lint: ## Checks formatting, lints, shell scripts, and the licences and advisories of dependencies
+.PHONY: help image demo test test-desktop escape soak kill truth bench lint tool agent lock doc clean
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --workspace --all-targets -- -D warnings
 	@command -v shellcheck >/dev/null || { echo "shellcheck is missing: apt-get install shellcheck"; exit 1; }

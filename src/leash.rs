@@ -3,6 +3,7 @@
 //! The kernel tells a child of its parent's death only once it has been asked to; whoever lost its parent before that waits
 //! in vain. Source: prctl(2), `PR_SET_PDEATHSIG`: the parent is the thread that started the child.
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use std::io;
 
@@ -23,11 +24,7 @@ pub fn to(parent: u32, signal: Signal) -> io::Result<()> {
 /// When it has ended.
 pub fn holds(parent: u32) -> io::Result<()> {
     let now = getppid().map(Pid::as_raw_nonzero);
-    if now.is_some_and(|now| now.get().cast_unsigned() == parent) {
-        Ok(())
-    } else {
-        Err(io::ErrorKind::BrokenPipe.into())
-    }
+    if now.is_some_and(|now| now.get().cast_unsigned() == parent) { Ok(()) } else { Err(Errno::SRCH.into()) }
 }
 
 #[cfg(test)]
@@ -47,6 +44,6 @@ mod tests {
     #[test]
     fn an_orphan_does_not_even_begin() {
         assert!(child_of(std::process::id()).unwrap().success());
-        assert_eq!(child_of(1).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        assert_eq!(Errno::from_io_error(&child_of(1).unwrap_err()), Some(Errno::SRCH));
     }
 }

@@ -97,7 +97,7 @@ mod tests {
         std::thread::scope(|scope| {
             for byte in b'a'..b'i' {
                 let path = &path;
-                scope.spawn(move || (0..50).for_each(|_| write(path, &[byte; 1000], 0o644).unwrap()));
+                scope.spawn(move || (0..10).for_each(|_| write(path, &[byte; 1000], 0o644).unwrap()));
             }
         });
         let bytes = fs::read(&path).unwrap();

@@ -4,6 +4,7 @@
 mod common;
 
 use common::package::Package;
+use common::processes::{Process, descendants};
 use common::workshop::{Run, Workshop, names};
 use common::{cache, need};
 use goldsmith::debian::{LockedPackage, Role};
@@ -524,7 +525,7 @@ impl Build {
     fn running(self, words: &str) -> Self {
         let started = Instant::now();
         while started.elapsed() < Duration::from_secs(120) {
-            if descendants(self.child.id()).iter().any(|(_, line)| line.contains(words)) {
+            if descendants(self.child.id()).iter().any(|process| process.line.contains(words)) {
                 return self;
             }
             std::thread::sleep(Duration::from_millis(10));
@@ -544,11 +545,10 @@ impl Build {
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
         let status = self.child.wait().unwrap();
         assert!(started.elapsed() < Duration::from_secs(5), "it took {:?} to end", started.elapsed());
-        let alive = |(pid, line): &(u32, String)| descendant(*pid).is_some_and(|(_, now)| now == *line);
-        while started.elapsed() < Duration::from_secs(10) && family.iter().any(alive) {
+        while started.elapsed() < Duration::from_secs(10) && family.iter().any(Process::lives) {
             std::thread::sleep(Duration::from_millis(20));
         }
-        (status.code(), family.into_iter().filter(alive).map(|(_, line)| line).collect())
+        (status.code(), family.into_iter().filter(Process::lives).map(|process| process.line).collect())
     }
 
     fn kill(self) {
@@ -560,33 +560,6 @@ impl Build {
         let (status, left) = self.end(rustix::process::Signal::INT);
         assert_eq!((status, left), (Some(130), Vec::new()));
     }
-}
-
-/// Parent and command line of a process that is alive.
-fn descendant(pid: u32) -> Option<(u32, String)> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-    if field("State:")?.starts_with('Z') {
-        return None;
-    }
-    let line = String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/cmdline")).ok()?).replace('\0', " ");
-    Some((field("PPid:")?.parse().ok()?, line))
-}
-
-fn descendants(root: u32) -> Vec<(u32, String)> {
-    let processes: Vec<_> = names(Path::new("/proc"))
-        .into_iter()
-        .filter_map(|name| name.parse().ok())
-        .filter_map(|pid| descendant(pid).map(|(parent, line)| (pid, parent, line)))
-        .collect();
-    let mut family = vec![root];
-    let mut at = 0;
-    while let Some(parent) = family.get(at).copied() {
-        family.extend(processes.iter().filter(|(_, of, _)| *of == parent).map(|(pid, ..)| *pid));
-        at += 1;
-    }
-    let below = |(pid, _, _): &&(u32, u32, String)| family[1..].contains(pid);
-    processes.iter().filter(below).map(|(pid, _, line)| (*pid, line.clone())).collect()
 }
 
 /// A workshop with an image in it; returns what must not change until a build succeeds.

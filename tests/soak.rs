@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::dice::{Dice, number};
 use common::host::Host;
 use common::{goldsmith, image, succeed};
 use std::collections::BTreeSet;
@@ -11,26 +12,6 @@ use std::time::{Duration, Instant};
 
 /// VMs at a time: they are emulated.
 const MOST: usize = 3;
-
-/// xorshift64*: the same seed, the same choices.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % bound
-    }
-
-    fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
-        of[self.below(of.len())]
-    }
-}
-
-fn number(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
 
 struct Soak {
     host: Host,
@@ -109,10 +90,10 @@ fn mounts(host: &Host) -> BTreeSet<String> {
 #[ignore = "takes ten minutes: make soak"]
 fn nothing_is_left_after_a_long_day() {
     let seconds = number("GOLDSMITH_SOAK_SECONDS", 600);
-    let seed = number("GOLDSMITH_SOAK_SEED", u64::from(std::process::id())) | 1;
-    println!("{seconds} s with GOLDSMITH_SOAK_SEED={seed}");
+    println!("{seconds} s");
+    let dice = Dice::of("GOLDSMITH_SOAK_SEED");
     let folders = [image("minimal"), image("static")];
-    let mut soak = Soak { host: Host::new(), dice: Dice(seed), launches: Vec::new(), started: 0 };
+    let mut soak = Soak { host: Host::new(), dice, launches: Vec::new(), started: 0 };
     let before = mounts(&soak.host);
     let (begun, mut steps) = (Instant::now(), 0);
     while begun.elapsed() < Duration::from_secs(seconds) {

@@ -30,6 +30,7 @@ impl Host {
         }
         let lab = Lab::new(Dhcp::Bare);
         let interfaces = lab.interfaces();
+        std::fs::create_dir(lab.folder().join("tmp")).unwrap();
         Self { interfaces, forwarding: forwarding(&lab), lab }
     }
 
@@ -37,7 +38,7 @@ impl Host {
     pub fn goldsmith(&self, line: &str) -> Command {
         let mut command = self.lab.command(env!("CARGO_BIN_EXE_goldsmith"));
         command.env("GOLDSMITH_STATE", self.lab.folder().join("state")).env("NO_COLOR", "1");
-        command.args(line.split(' '));
+        command.env("TMPDIR", self.lab.folder().join("tmp")).args(line.split(' '));
         command
     }
 
@@ -88,8 +89,11 @@ impl Host {
         if forwarding(&self.lab) != self.forwarding {
             changed.push("ip_forward".to_owned());
         }
-        let files = succeed(self.lab.command("find").args(["/run/goldsmith", "-mindepth", "1"]));
+        // It is there once a network has been made.
+        let files = self.lab.command("find").args(["/run/goldsmith", "-mindepth", "1"]).output().unwrap();
         changed.extend(String::from_utf8_lossy(&files.stdout).lines().map(str::to_owned));
+        let tmp = std::fs::read_dir(self.lab.folder().join("tmp")).unwrap();
+        changed.extend(tmp.map(|entry| entry.unwrap().path().display().to_string()));
         let vms = std::fs::read_dir(self.lab.folder().join("state/vms")).into_iter().flatten();
         changed.extend(vms.map(|entry| entry.unwrap().path().display().to_string()));
         changed

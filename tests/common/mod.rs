@@ -3,11 +3,13 @@
 #![allow(dead_code, missing_docs)]
 
 pub mod archive;
+pub mod dice;
 pub mod host;
 pub mod http;
 pub mod lab;
 pub mod mirror;
 pub mod package;
+pub mod processes;
 pub mod user;
 pub mod workshop;
 
