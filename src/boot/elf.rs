@@ -24,9 +24,9 @@ pub(super) fn section<'a>(file: &'a [u8], name: &str) -> Option<&'a [u8]> {
 }
 
 /// The names in the symbol table's strings, those of symbols and nothing else in relocatable files as the kernel's.
-pub(super) fn symbols(file: &[u8]) -> Vec<&str> {
+pub(super) fn symbols(file: &[u8]) -> impl Iterator<Item = &str> {
     let strings = section(file, ".strtab").unwrap_or_default();
-    strings.split(|byte| *byte == 0).filter_map(|name| std::str::from_utf8(name).ok()).collect()
+    strings.split(|byte| *byte == 0).filter_map(|name| std::str::from_utf8(name).ok())
 }
 
 fn half(bytes: &[u8], at: usize) -> Option<u16> {

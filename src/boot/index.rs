@@ -3,12 +3,16 @@
 //!
 //! Source: depmod(8), modules.dep(5), kmod's `tools/depmod.c`; compared with the real `depmod` in `tests/boot.rs`.
 
-use super::modules::{Modules, list, needs};
+use super::modules::{MAX_NEEDED, Modules, list, needs};
 use super::trie::Trie;
 use super::{Error, elf};
 use crate::values::GuestPath;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+
+/// The most modules, and the most bytes of what they say of themselves. Debian's largest kernel has 4,500 and 6 MB.
+const MAX_MODULES: usize = 20_000;
+const MAX_WORDS: usize = 64 << 20;
 
 /// What the files are made from: the module's own words.
 struct Entry {
@@ -18,6 +22,14 @@ struct Entry {
     aliases: Vec<String>,
     softdeps: Vec<String>,
     symbols: Vec<String>,
+}
+
+impl Entry {
+    /// Bytes that are kept of it, with what it costs to keep each.
+    fn words(&self) -> usize {
+        let all = [&self.depends, &self.aliases, &self.softdeps, &self.symbols].into_iter().flatten();
+        all.map(|word| word.len() + size_of::<String>()).sum()
+    }
 }
 
 /// The index files by name (`modules.dep.bin`, …), to be put beside the kernel package's `modules.order`.
@@ -35,14 +47,21 @@ pub fn index(
     let order = text("modules.order");
     let rank: BTreeMap<&str, usize> = order.lines().enumerate().map(|(rank, path)| (path, rank)).collect();
     let mut entries = Vec::new();
+    let mut words = 0;
     for name in modules.names() {
-        entries.push((name.clone(), entry(&modules, name)?));
+        let entry = entry(&modules, name)?;
+        words += entry.words();
+        if entries.len() >= MAX_MODULES || words > MAX_WORDS {
+            let problem = format!("there are more than {MAX_MODULES} modules, or {MAX_WORDS} bytes of aliases and symbols");
+            return Err(Error::Module { name: entry.path, problem });
+        }
+        entries.push((name.clone(), entry));
     }
     // depmod's order: that of modules.order, the rest behind it. It decides who answers an alias first.
     let uncompressed = |path: &str| path.find(".ko").map(|end| rank.get(&path[..end + 3])).unwrap_or_default().copied();
     entries.sort_by_key(|(_, entry)| (uncompressed(&entry.path).unwrap_or(usize::MAX), entry.path.clone()));
 
-    let mut files = dependencies(&entries);
+    let mut files = dependencies(&entries)?;
     files.extend(aliases(&entries));
     files.insert("modules.symbols.bin", symbols(&entries));
     files.extend(builtin(&text("modules.builtin"), &text("modules.builtin.modinfo")));
@@ -55,7 +74,7 @@ fn entry(modules: &Modules, name: &str) -> Result<Entry, Error> {
     let (depends, _) = needs(info);
     let depends = depends.iter().map(|name| name.replace('-', "_")).collect();
     let symbols =
-        elf::symbols(&bytes).into_iter().filter_map(|name| name.strip_prefix("__ksymtab_")).map(str::to_owned);
+        elf::symbols(&bytes).filter_map(|name| name.strip_prefix("__ksymtab_")).map(str::to_owned);
     Ok(Entry {
         path,
         depends,
@@ -68,13 +87,17 @@ fn entry(modules: &Modules, name: &str) -> Result<Entry, Error> {
 type Entries = [(String, Entry)];
 
 /// `modules.dep`: a module's file, then the files it needs, those first that need others of them.
-fn dependencies(entries: &Entries) -> BTreeMap<&'static str, Vec<u8>> {
+fn dependencies(entries: &Entries) -> Result<BTreeMap<&'static str, Vec<u8>>, Error> {
     let by_name: BTreeMap<&str, &Entry> = entries.iter().map(|(name, entry)| (name.as_str(), entry)).collect();
     let (mut text, mut trie) = (String::new(), Trie::default());
     for (priority, (name, entry)) in entries.iter().enumerate() {
         let (mut seen, mut order) = (BTreeSet::from([name.as_str()]), Vec::new());
         for need in &entry.depends {
             visit(need, &by_name, &mut seen, &mut order);
+        }
+        if seen.len() > MAX_NEEDED || text.len() > MAX_WORDS {
+            let problem = format!("it needs more than {MAX_NEEDED} others, or all of them together too many");
+            return Err(Error::Module { name: entry.path.clone(), problem });
         }
         let mut line = format!("{}:", entry.path);
         for path in order.iter().rev() {
@@ -84,10 +107,11 @@ fn dependencies(entries: &Entries) -> BTreeMap<&'static str, Vec<u8>> {
         text += &line;
         text.push('\n');
     }
-    BTreeMap::from([("modules.dep", text.into_bytes()), ("modules.dep.bin", trie.write())])
+    Ok(BTreeMap::from([("modules.dep", text.into_bytes()), ("modules.dep.bin", trie.write())]))
 }
 
-/// Depth first, what is needed before what needs it. Each module is entered once, so a cycle ends.
+/// Depth first, what is needed before what needs it. Each module is entered once, so a cycle ends; more than may be needed are
+/// not followed.
 fn visit<'e>(
     name: &'e str,
     by_name: &BTreeMap<&str, &'e Entry>,
@@ -95,7 +119,7 @@ fn visit<'e>(
     order: &mut Vec<&'e str>,
 ) {
     let Some(entry) = by_name.get(name) else { return };
-    if seen.insert(name) {
+    if seen.len() <= MAX_NEEDED && seen.insert(name) {
         for need in &entry.depends {
             visit(need, by_name, seen, order);
         }
@@ -218,8 +242,21 @@ mod tests {
             (name.to_owned(), entry)
         };
         let entries = [entry("a", &["b", "c"]), entry("b", &["c"]), entry("c", &["a", "missing"])];
-        let text = String::from_utf8(dependencies(&entries)["modules.dep"].clone()).unwrap();
+        let text = String::from_utf8(dependencies(&entries).unwrap()["modules.dep"].clone()).unwrap();
         assert_eq!(text.lines().next(), Some("kernel/a.ko: kernel/b.ko kernel/c.ko"));
         assert_eq!(text.lines().count(), 3);
+    }
+
+    #[test]
+    fn a_chain_of_modules_has_an_end() {
+        let entry = |number: usize| {
+            let depends = vec![format!("m{}", number + 1)];
+            let path = format!("kernel/m{number}.ko");
+            (format!("m{number}"), Entry { path, depends, aliases: vec![], softdeps: vec![], symbols: vec![] })
+        };
+        let chain = |length| (0..length).map(entry).collect::<Vec<_>>();
+        assert!(dependencies(&chain(MAX_NEEDED)).is_ok());
+        let error = dependencies(&chain(200_000)).unwrap_err().to_string();
+        assert!(error.contains("kernel/m0.ko") && error.contains("more than 512"), "{error}");
     }
 }

@@ -6,8 +6,11 @@ use crate::values::GuestPath;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
-/// Bytes a module may have when unpacked.
-const MAX_MODULE: u64 = 256 << 20;
+/// Bytes a module may have when unpacked. Debian's largest, amdgpu, has 20 MB.
+const MAX_MODULE: u64 = 64 << 20;
+
+/// How many modules one may need, with all that those need. Debian's most needy have some forty.
+pub(super) const MAX_NEEDED: usize = 512;
 
 /// The modules of one kernel release.
 pub(super) struct Modules<'a> {
@@ -81,6 +84,9 @@ impl<'a> Modules<'a> {
         }
         let (path, bytes) = self.unpacked(&name)?;
         let fail = |problem: String| Error::Module { name: path.clone(), problem };
+        if loaded.len() > MAX_NEEDED {
+            return Err(fail(format!("more than {MAX_NEEDED} modules are needed for booting")));
+        }
         let info = elf::section(&bytes, ".modinfo").ok_or_else(|| fail("it has no .modinfo section".to_owned()))?;
         let (hard, soft) = needs(info);
         for need in soft {

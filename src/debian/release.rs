@@ -46,7 +46,7 @@ impl Release {
         Self::parse(&text, archive, now, Sha256::of(&signed)).map_err(untrusted)
     }
 
-    fn parse(text: &[u8], archive: &Archive, now: SystemTime, digest: Sha256) -> Result<Self, String> {
+    pub fn parse(text: &[u8], archive: &Archive, now: SystemTime, digest: Sha256) -> Result<Self, String> {
         let text = std::str::from_utf8(text).map_err(|error| error.to_string())?;
         let stanza = Stanza::all(text).next().ok_or("it is empty")?;
         let named = |name: &str| stanza.field(name).unwrap_or_default();
@@ -79,11 +79,11 @@ fn parse_file(line: &str) -> Option<(String, (u64, Sha256))> {
 fn parse_date(text: &str) -> Option<i64> {
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let mut words = text.split_once(", ").map_or(text, |(_, rest)| rest).split_whitespace();
-    let day: i64 = words.next()?.parse().ok()?;
+    let day = i64::from(words.next()?.parse::<u8>().ok()?);
     let name = words.next()?;
     let month = i64::try_from(MONTHS.iter().position(|month| *month == name)?).ok()? + 1;
     let year: i64 = words.next()?.parse().ok()?;
-    let mut clock = words.next()?.split(':').map(|part| part.parse::<i64>().ok());
+    let mut clock = words.next()?.split(':').map(|part| part.parse::<u8>().ok().map(i64::from));
     let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
     if !matches!(words.next()?, "UTC" | "GMT" | "+0000") || !(1970..10_000).contains(&year) {
         return None;
@@ -95,7 +95,7 @@ fn parse_date(text: &str) -> Option<i64> {
 }
 
 /// The signed text of `message`, if at least one key of the archive's keyring made a good signature.
-fn verify(message: &[u8], archive: &Archive, now: SystemTime) -> Result<Result<Vec<u8>, String>, Error> {
+pub(super) fn verify(message: &[u8], archive: &Archive, now: SystemTime) -> Result<Result<Vec<u8>, String>, Error> {
     let path = &archive.keyring;
     let keyring = door::read(path, "a keyring", MAX_KEYRING).map_err(|error| match error.problem {
         door::Problem::Absent => Error::NoKeyring(path.clone()),
@@ -158,5 +158,7 @@ mod tests {
         assert_eq!(parse_date("Sat, 29 Feb 2020 12:30:05 UTC"), Some(1_582_979_405));
         assert_eq!(parse_date("Sat, 06 Sep 2026 09:33:18 CEST"), None);
         assert_eq!(parse_date("yesterday"), None);
+        assert_eq!(parse_date("Sat, 9223372036854775807 Sep 2026 09:33:18 UTC"), None);
+        assert_eq!(parse_date("Sat, 06 Sep 2026 9223372036854775807:33:18 UTC"), None);
     }
 }

@@ -97,6 +97,9 @@ pub enum Content {
     },
 }
 
+/// The most that is read of one file into memory: accounts, units, kernel modules.
+const MAX_READ: u64 = 64 << 20;
+
 /// Symbolic links followed in one path, as Linux does (path_resolution(7)).
 const MAX_LINKS: usize = 40;
 
@@ -282,6 +285,7 @@ impl Tree {
     pub fn read(&self, path: &GuestPath) -> std::io::Result<Option<Vec<u8>>> {
         let Some(place) = self.resolve(path) else { return Ok(None) };
         match self.nodes.get(&place).map(|node| &node.kind) {
+            Some(NodeKind::File(content)) if content.len() > MAX_READ => Err(std::io::ErrorKind::FileTooLarge.into()),
             Some(NodeKind::File(content)) => content.read().map(Some),
             Some(NodeKind::HardLink(first)) => self.read(first),
             _ => Ok(None),
