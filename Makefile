@@ -5,7 +5,7 @@ GOLDSMITH = target/release/goldsmith
 AGENT = target/guest/oauth-agent
 
 .DEFAULT_GOAL := help
-.PHONY: help image demo test test-desktop escape soak kill truth bench lint tool agent lock doc clean
+.PHONY: help image demo test test-desktop escape soak kill fuzz truth bench lint tool agent lock doc clean
 
 help: ## Lists the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,11 +44,19 @@ soak: agent ## Starts, stops and kills VMs at random for ten minutes (GOLDSMITH_
 	@scripts/need build boot test
 	@$(CARGO) test --quiet --test soak -- --ignored --nocapture
 
-.PHONY: help image demo test test-desktop escape soak kill truth bench lint tool agent lock doc clean
+kill: agent ## Kills builds, launches, servers, QEMU and dnsmasq, each at 200 random points (GOLDSMITH_KILLS), and looks for what is left
+	@scripts/need build boot test
+	@$(CARGO) test --quiet --test kill -- --ignored --nocapture --test-threads 1
+
+fuzz: ## Feeds every parser and whole images with hostile input for ten minutes in all (FUZZ_SECONDS)
+	@scripts/need build
+	@fuzz/run
+
+lint: ## Checks formatting, lints, shell scripts, and the licences and advisories of dependencies
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --workspace --all-targets -- -D warnings
 	@command -v shellcheck >/dev/null || { echo "shellcheck is missing: apt-get install shellcheck"; exit 1; }
-	@shellcheck scripts/* benches/* .ci/run
+	@shellcheck scripts/* benches/* fuzz/run fuzz/seed .ci/run
 	@command -v cargo-deny >/dev/null || { echo "cargo-deny is missing: cargo install --locked cargo-deny"; exit 1; }
 	@$(CARGO) deny --log-level error check bans licenses sources
 	@if timeout 60 $(CARGO) deny fetch db >/dev/null 2>&1; then $(CARGO) deny --log-level error check advisories; \

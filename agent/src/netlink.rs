@@ -97,7 +97,7 @@ fn dump(request: u16, reply: u16) -> Result<Vec<Vec<u8>>, String> {
     Err("the kernel's rtnetlink never finished its answer".into())
 }
 
-fn split_message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
+pub fn split_message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     let length = u32_at(bytes, 0)? as usize;
     let body = bytes.get(HEADER..length)?;
     let tail = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
@@ -105,7 +105,7 @@ fn split_message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
 }
 
 /// `struct ifaddrmsg`: family, prefix length, flags, scope, index; then attributes.
-fn address(body: &[u8]) -> Option<Address> {
+pub fn address(body: &[u8]) -> Option<Address> {
     let [_, prefix, flags, scope] = *body.first_chunk()?;
     let attributes = body.get(8..)?;
     // On a point-to-point link IFA_ADDRESS is the peer; IFA_LOCAL is always ours, but only IPv4 sends it.
@@ -121,7 +121,7 @@ fn address(body: &[u8]) -> Option<Address> {
 }
 
 /// `struct rtmsg`: family, destination length, source length, tos, table, protocol, scope, type, flags; attributes.
-fn default_route(body: &[u8]) -> Option<DefaultRoute> {
+pub fn default_route(body: &[u8]) -> Option<DefaultRoute> {
     let attributes = body.get(12..)?;
     if body.get(1) != Some(&0) || body.get(4) != Some(&RT_TABLE_MAIN) {
         return None;

@@ -170,7 +170,7 @@ impl Property {
 }
 
 /// The first screen in the body of a successful setup.
-fn screen(body: &[u8]) -> Option<Screen> {
+pub fn screen(body: &[u8]) -> Option<Screen> {
     let vendor = usize::from(u16_at(body, 16)?).next_multiple_of(4);
     let formats = usize::from(*body.get(21)?) * 8;
     let screen = body.get(32 + vendor + formats..)?;

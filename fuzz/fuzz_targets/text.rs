@@ -1,45 +1,67 @@
-//! Bytes as every kind of text that an image or a command line brings.
+//! Every reader of a text by itself; the first byte says which.
 #![no_main]
 
 use goldsmith::boot::{KernelArgs, KernelFacts};
-use goldsmith::network::{self, FileBytes, Initrd, Inputs, Snapshot, SnapshotNode};
+use goldsmith::debian::{self, Lock, Relation, Stanza, compare_versions};
+use goldsmith::manifest::{Manifest, Probe};
+use goldsmith::network::{Cidr, KernelIp, dracut};
+use goldsmith::values::{ByteSize, Fragment, GuestPath, Name, Sha256, duration, shown, visible};
+use goldsmith::yaml;
 use libfuzzer_sys::fuzz_target;
+use std::fmt::Write as _;
 
-/// Where the text may stand; the first byte chooses.
-const PLACES: &[&str] = &[
-    "/etc/netplan/01.yaml",
-    "/etc/systemd/network/10.network",
-    "/etc/systemd/network/10.link",
-    "/etc/network/interfaces",
-    "/etc/cloud/cloud.cfg",
-    "/etc/dhcpcd.conf",
-    "/etc/NetworkManager/system-connections/a.nmconnection",
-    "/usr/lib/systemd/system-preset/90.preset",
-    "/etc/fstab",
-    "/etc/udev/rules.d/70-persistent-net.rules",
+type Reader = fn(&str);
+
+/// New ones go to the end: the corpus knows them by number.
+const READERS: &[Reader] = &[
+    |text| drop((yaml::parse(text), yaml::parse_repeating(text))),
+    |text| drop(Manifest::parse(text.as_bytes()).map(|manifest| manifest.to_canonical_bytes())),
+    |text| drop(Lock::parse(text).map(|lock| lock.render("lock".as_ref()))),
+    stanzas,
+    |text| debian::fuzz::packages(text),
+    |text| debian::fuzz::release(text.as_bytes()),
+    versions,
+    |text| Relation::groups(text).iter().flatten().for_each(|relation| drop((relation.to_string(), relation.accepts("1:2-3")))),
+    |text| drop(KernelArgs::parse(&KernelArgs::parse(text).to_string())),
+    |text| {
+        KernelFacts::from_config(text);
+    },
+    values,
+    |text| goldsmith::serve::fuzz::body(text.as_bytes()),
+    |text| drop(serde_json::from_str::<Probe>(text)),
+    |text| drop((KernelIp::parse(text), dracut(text))),
 ];
-const UNITS: &[&str] = &["systemd-networkd", "systemd-network-generator", "networking", "NetworkManager", "dhcpcd", "cloud-init-local"];
 
 fuzz_target!(|bytes: &[u8]| {
-    let Some((choice, text)) = bytes.split_first() else { return };
-    let mut snapshot = Snapshot { image: "image".into(), ..Snapshot::default() };
-    let mut put = |path: &str, bytes: &[u8]| {
-        let node = SnapshotNode::File { mode: 0o600, bytes: FileBytes::Known(bytes.into()) };
-        snapshot.nodes.insert(path.parse().expect("a path"), node);
-    };
-    put("/usr/lib/systemd/system-generators/netplan", b"x");
-    for unit in UNITS {
-        put(&format!("/usr/lib/systemd/system/{unit}.service"), b"x");
-        put(&format!("/etc/systemd/system/multi-user.target.wants/{unit}.service"), b"x");
-    }
-    let place = PLACES.get(usize::from(*choice));
-    if let Some(place) = place {
-        put(place, text);
-    }
-    let line = if place.is_some() { "ip=dhcp".into() } else { String::from_utf8_lossy(text) };
-    let mut inputs = Inputs::new(snapshot, KernelArgs::parse(&line), KernelFacts::default());
-    for initrd in [Initrd::Goldsmith, Initrd::Dracut, Initrd::InitramfsTools] {
-        inputs.initrd = initrd;
-        let _ = network::evaluate(&inputs);
-    }
+    let Some((choice, rest)) = bytes.split_first() else { return };
+    let text = String::from_utf8_lossy(rest);
+    READERS[usize::from(*choice) % READERS.len()](&text);
 });
+
+fn stanzas(text: &str) {
+    for stanza in Stanza::all(text) {
+        let _ = (stanza.fields().count(), stanza.field("Package"));
+    }
+}
+
+/// An order: what is before is not behind as well.
+fn versions(text: &str) {
+    let versions: Vec<_> = text.split_whitespace().take(8).collect();
+    for a in &versions {
+        for b in &versions {
+            assert_eq!(compare_versions(a, b), compare_versions(b, a).reverse(), "{a} and {b}");
+        }
+    }
+}
+
+fn values(text: &str) {
+    let _ = (text.parse::<ByteSize>(), text.parse::<Fragment>(), text.parse::<GuestPath>(), text.parse::<Name>());
+    let _ = (text.parse::<Sha256>(), text.parse::<Cidr>(), duration(text), shown(text), visible(text, 40));
+    if let Ok(path) = GuestPath::from_archive(text) {
+        let mut again = String::new();
+        let _ = write!(again, "{path}");
+        assert!(!path.components().any(|name| name == ".."), "{path}");
+    }
+    let _ = (text.parse::<goldsmith::launch::host::Mac>(), text.parse::<goldsmith::launch::host::Choice>());
+    let _ = text.parse::<goldsmith::launch::host::Publish>();
+}

@@ -52,7 +52,8 @@ pub fn index(
         let entry = entry(&modules, name)?;
         words += entry.words();
         if entries.len() >= MAX_MODULES || words > MAX_WORDS {
-            let problem = format!("there are more than {MAX_MODULES} modules, or {MAX_WORDS} bytes of aliases and symbols");
+            let problem =
+                format!("there are more than {MAX_MODULES} modules, or {MAX_WORDS} bytes of aliases and symbols");
             return Err(Error::Module { name: entry.path, problem });
         }
         entries.push((name.clone(), entry));
@@ -73,8 +74,7 @@ fn entry(modules: &Modules, name: &str) -> Result<Entry, Error> {
     let info = elf::section(&bytes, ".modinfo").unwrap_or_default();
     let (depends, _) = needs(info);
     let depends = depends.iter().map(|name| name.replace('-', "_")).collect();
-    let symbols =
-        elf::symbols(&bytes).filter_map(|name| name.strip_prefix("__ksymtab_")).map(str::to_owned);
+    let symbols = elf::symbols(&bytes).filter_map(|name| name.strip_prefix("__ksymtab_")).map(str::to_owned);
     Ok(Entry {
         path,
         depends,

@@ -63,7 +63,7 @@ pub(super) enum Format {
 
 /// Why there is nothing to show.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub(super) enum Error {
     #[error(transparent)]
     Image(#[from] image::Error),
     #[error("{path} is not in {}", image.display())]
@@ -162,7 +162,7 @@ impl Place {
     }
 }
 
-fn line(view: &View, path: &GuestPath, out: &mut dyn Write) -> Result<(), Error> {
+pub(super) fn line(view: &View, path: &GuestPath, out: &mut dyn Write) -> Result<(), Error> {
     let Some(stat) = view.stat(path)? else { return Ok(()) };
     let target = view.read_link(path)?.map(|target| format!(" -> {}", printable(&target))).unwrap_or_default();
     let owner = format!("{}:{}", stat.uid, stat.gid);

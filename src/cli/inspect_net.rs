@@ -33,7 +33,7 @@ pub(super) fn run(subject: &Subject) -> ExitCode {
 }
 
 /// The page of one interface: the answer first, then how it comes about.
-fn page(interface: &Interface) -> String {
+pub(super) fn page(interface: &Interface) -> String {
     let name = printable(&interface.name);
     let mut out = format!("{name}: {}\n", answer(interface));
     let mut stage = "";

@@ -7,6 +7,9 @@ pub mod completions;
 pub mod diff;
 pub mod doctor;
 pub mod explain;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod inspect;
 mod inspect_net;
 pub mod launch;

@@ -6,6 +6,9 @@ mod control;
 mod deb;
 mod error;
 mod fetch;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
 mod index;
 mod lock;
 mod lock_file;

@@ -134,7 +134,7 @@ fn locked(candidate: &Candidate, role: Role) -> LockedPackage {
     }
 }
 
-struct Solver<'u, 'a> {
+pub(super) struct Solver<'u, 'a> {
     universe: &'u Universe<'a>,
     chosen: BTreeMap<&'a str, &'u Candidate<'a>>,
     /// Who brought a package in, for explanations.
@@ -158,7 +158,7 @@ fn meets(relation: &Relation, version: Option<&str>) -> bool {
 }
 
 impl<'u, 'a> Solver<'u, 'a> {
-    fn new(universe: &'u Universe<'a>) -> Self {
+    pub fn new(universe: &'u Universe<'a>) -> Self {
         Self {
             universe,
             chosen: BTreeMap::new(),
@@ -171,7 +171,7 @@ impl<'u, 'a> Solver<'u, 'a> {
     }
 
     /// Everything asked for is chosen from the start; one group after the other brings in what it depends on.
-    fn solve(mut self, groups: &[&[&'a str]]) -> Result<BTreeMap<&'a str, &'u Candidate<'a>>, Problems> {
+    pub fn solve(mut self, groups: &[&[&'a str]]) -> Result<BTreeMap<&'a str, &'u Candidate<'a>>, Problems> {
         for name in groups.iter().copied().flatten() {
             if let Some(candidate) = self.universe.candidates.get(name) {
                 self.choose(candidate, None);

@@ -9,6 +9,9 @@ mod cleared;
 mod diagnosis;
 mod disk;
 mod error;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
 mod home;
 pub mod host;
 mod identity;

@@ -9,7 +9,6 @@ use crate::progress::{Observer, timed};
 use crate::store::Store;
 use crate::tree::{Content, NodeKind, Tree};
 use crate::values::{ByteSize, GuestPath, Sha256};
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -134,17 +133,12 @@ fn initrd(kernel: &Kernel, packages: &[FetchedPackage], epoch: i64) -> Result<Ve
     let package = fetched.map(|fetched| fetched.package.name.clone()).unwrap_or_default();
     let missing = || Error::NoKernel { package: package.clone(), what: "/bin/busybox" };
     let busybox = fetched.map(|fetched| busybox(&fetched.file)).transpose()?.flatten().ok_or_else(missing)?;
-    let mut modules = BTreeMap::new();
-    for (path, node) in kernel.modules.iter() {
-        if let NodeKind::File(content) = &node.kind {
-            modules.insert(path.clone(), content);
-        }
-    }
-    let read = |path: &GuestPath| modules.get(path).and_then(|content| content.read().ok());
+    let files = kernel.modules.iter().filter(|(_, node)| matches!(node.kind, NodeKind::File(_)));
+    let read = |path: &GuestPath| kernel.modules.read(path).ok().flatten();
     boot::initrd::build(&boot::initrd::Input {
         release: &kernel.release,
         busybox: &busybox,
-        paths: &modules.keys().cloned().collect::<Vec<_>>(),
+        paths: &files.map(|(path, _)| path.clone()).collect::<Vec<_>>(),
         read: &read,
         epoch,
     })

@@ -15,6 +15,9 @@ mod body;
 mod connections;
 mod events;
 mod fleet;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
 mod handlers;
 mod head;
 mod idempotency;

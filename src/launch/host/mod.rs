@@ -3,6 +3,8 @@
 mod bridge;
 mod cell;
 pub mod frame;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod guard;
 mod link;
 pub mod managed;

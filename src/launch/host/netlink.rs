@@ -223,18 +223,25 @@ fn ask(message: RouteNetlinkMessage, flags: u16, mut answer: impl FnMut(RouteNet
     let mut buffer = vec![0; BUFFER];
     loop {
         let (length, _) = recv(&socket, &mut *buffer, RecvFlags::empty())?;
-        let mut rest = buffer.get(..length).unwrap_or_default();
-        while !rest.is_empty() {
-            let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(io::Error::other)?;
-            match message.payload {
-                NetlinkPayload::Error(error) if error.code.is_some() => return Err(error.to_io()),
-                NetlinkPayload::Error(_) | NetlinkPayload::Done(_) => return Ok(()),
-                NetlinkPayload::InnerMessage(inner) => answer(inner),
-                _ => {}
-            }
-            // Messages are aligned to four bytes.
-            let step = (message.header.length as usize).next_multiple_of(4).clamp(16, rest.len().max(16));
-            rest = rest.get(step..).unwrap_or_default();
+        if read(buffer.get(..length).unwrap_or_default(), &mut answer)? {
+            return Ok(());
         }
     }
+}
+
+/// Hands over the answers in what came at once. Whether that was all.
+pub fn read(mut rest: &[u8], answer: &mut impl FnMut(RouteNetlinkMessage)) -> io::Result<bool> {
+    while !rest.is_empty() {
+        let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(io::Error::other)?;
+        match message.payload {
+            NetlinkPayload::Error(error) if error.code.is_some() => return Err(error.to_io()),
+            NetlinkPayload::Error(_) | NetlinkPayload::Done(_) => return Ok(true),
+            NetlinkPayload::InnerMessage(inner) => answer(inner),
+            _ => {}
+        }
+        // Messages are aligned to four bytes.
+        let step = (message.header.length as usize).next_multiple_of(4).clamp(16, rest.len().max(16));
+        rest = rest.get(step..).unwrap_or_default();
+    }
+    Ok(false)
 }

@@ -5,6 +5,8 @@
 
 mod fence;
 pub mod firecracker;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod log;
 mod model;
 mod process;

@@ -3,7 +3,7 @@
 
 use super::{file, socket};
 use serde_json::{Value, json};
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -45,11 +45,16 @@ impl Qmp {
     }
 
     fn line(&mut self) -> io::Result<Value> {
-        let mut text = String::new();
-        let read = io::Read::take(&mut self.lines, MAX_LINE).read_line(&mut text)?;
-        if read == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        serde_json::from_str(&text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+        line(&mut self.lines)
     }
+}
+
+/// The next line's document.
+pub(super) fn line(lines: &mut impl BufRead) -> io::Result<Value> {
+    let mut text = String::new();
+    let read = io::Read::take(lines, MAX_LINE).read_line(&mut text)?;
+    if read == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    serde_json::from_str(&text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }

@@ -51,7 +51,7 @@ impl Api {
 }
 
 /// Reads a status and a JSON body, which may be missing.
-fn answer(stream: &mut impl BufRead) -> io::Result<(u16, Value)> {
+pub(in super::super) fn answer(stream: &mut impl BufRead) -> io::Result<(u16, Value)> {
     let bad = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("this is no HTTP answer: {what}"));
     let mut line = String::new();
     stream.read_line(&mut line)?;

@@ -2,7 +2,7 @@
 //!
 //! Source: Firecracker `docs/getting-started.md`, `docs/api_requests/actions.md`, `docs/device-api.md`.
 
-mod api;
+pub(super) mod api;
 pub mod jail;
 mod setup;
 
