@@ -1,7 +1,7 @@
 //! Programs of the host that a launch runs to their end.
 
 use super::program;
-use crate::leash;
+use crate::{inherit, leash};
 use rustix::process::Signal;
 use std::io;
 use std::os::unix::process::CommandExt as _;
@@ -71,7 +71,7 @@ impl Tool {
                 let before_exec = move || {
                     // What it does for a launch that is no more would be found by nobody.
                     leash::to(parent, Signal::KILL)?;
-                    let_go()
+                    inherit::nothing()
                 };
                 // SAFETY: between fork and exec only system calls are made; nothing is allocated.
                 unsafe { command.pre_exec(before_exec) };
@@ -88,13 +88,4 @@ impl Tool {
         let command = format!("{} {}", self.program, arguments.join(" "));
         Err(Error::Failed { command, status: output.status.to_string(), said })
     }
-}
-
-/// Lets a child have none of this process's descriptors but the standard ones, nor those that this process has inherited
-/// without knowing of them. It allocates nothing, so it may be called between fork and exec. Source: close_range(2).
-pub(super) fn let_go() -> io::Result<()> {
-    let (first, last, flags) = (3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
-    // SAFETY: the call takes numbers only; what it marks is closed by the exec that follows.
-    let status = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
-    if status < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -4,7 +4,7 @@ use super::Job;
 use super::enter::{self, DEVICES, Gift};
 use super::ids::Ids;
 use super::limits::{Excess, Watch};
-use crate::leash;
+use crate::{inherit, leash};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::fs::CWD;
@@ -72,7 +72,8 @@ fn sandbox(job: &Job, root: &Path, argv: &[OsString]) -> io::Result<Verdict> {
     leash::to(job.builder, Signal::KILL)?;
     // Nothing in the sandbox has a terminal: what is typed into one would be the builder's word.
     let _ = setsid();
-    close_inherited()?;
+    // SAFETY: this process has just been started by `init`, and owns no descriptor above the standard three.
+    unsafe { inherit::closed()? };
     let ids = Ids::here().map_err(io::Error::other)?;
     // SAFETY: this process has one thread; file descriptors stay shared with nobody (FILES is not asked for).
     unsafe { unshare_unsafe(UnshareFlags::NEWNS)? };
@@ -145,13 +146,6 @@ fn watched(job: &Job, root: &Path, ids: Ids, child: Pid, let_go: OwnedFd) -> io:
         (None, Some(status), _) => Verdict::Exit(status),
         (None, None, signal) => Verdict::Signal(signal.unwrap_or_default()),
     })
-}
-
-/// Everything but the standard three: what whoever started goldsmith had open, and what goldsmith itself has.
-fn close_inherited() -> io::Result<()> {
-    // SAFETY: this process has just been started by `init`, and holds no descriptor of its own above the standard three.
-    let status = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
-    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Device nodes below this mount cannot be opened, whoever made them. Source: mount_setattr(2), Linux 5.12.

@@ -12,7 +12,7 @@ use super::services::DNSMASQ;
 use super::subnet::Subnet;
 use crate::launch::identity::{self, Identity, Process};
 use crate::launch::tool;
-use crate::leash;
+use crate::{inherit, leash};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -99,7 +99,7 @@ pub fn leases(folder: &Path) -> BTreeMap<Ipv4Addr, Mac> {
 }
 
 /// A line of the lease file: `EXPIRY MAC ADDRESS NAME CLIENT-ID`. The name is the guest's word, and nobody reads it here.
-fn lease(line: &str) -> Option<(Ipv4Addr, Mac)> {
+pub(super) fn lease(line: &str) -> Option<(Ipv4Addr, Mac)> {
     let mut words = line.split(' ').skip(1);
     let (mac, address) = (words.next()?, words.next()?);
     Some((address.parse().ok()?, mac.parse().ok()?))
@@ -165,7 +165,7 @@ fn start(folder: &Path, arguments: &[String]) -> Result<(), tool::Error> {
             let before_exec = move || {
                 // It outlives the terminal and the launch that it is started by.
                 rustix::process::setsid()?;
-                tool::let_go()?;
+                inherit::nothing()?;
                 identity::write_down(&record)?;
                 // Whoever has the network's lock after this launch reads what was written; one that had it before has not.
                 leash::holds(parent)

@@ -2,8 +2,7 @@
 
 use super::fence::{self, Fence};
 use super::{Error, file, log};
-use crate::launch::tool;
-use crate::leash;
+use crate::{inherit, leash};
 use rustix::process::Signal;
 use std::fs::OpenOptions;
 use std::io;
@@ -123,7 +122,7 @@ fn keep(command: &mut std::process::Command, inherited: Vec<RawFd>, fence: Optio
     let parent = std::process::id();
     let before_exec = move || {
         leash::to(parent, Signal::KILL)?;
-        tool::let_go()?;
+        inherit::nothing()?;
         for fd in &inherited {
             // SAFETY: the parent holds these descriptors open while it waits for the exec.
             rustix::io::fcntl_setfd(unsafe { BorrowedFd::borrow_raw(*fd) }, rustix::io::FdFlags::empty())?;
