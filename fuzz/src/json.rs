@@ -5,11 +5,13 @@ use serde_json::{Value, json};
 
 /// The most edits of one document.
 const MOST: usize = 12;
+/// A document that has become longer than this, in bytes, is left as it is: what doubles twelve times is no manifest.
+const LARGE: usize = 1 << 18;
 
 /// Applies edits to a document: one each for every few bytes.
 pub fn edit(document: &mut Value, choices: &mut Choices) {
     for _ in 0..MOST {
-        if choices.is_over() {
+        if choices.is_over() || document.to_string().len() > LARGE {
             break;
         }
         let mut places = Vec::new();
