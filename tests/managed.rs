@@ -40,17 +40,7 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 #[test]
 fn vms_reach_the_host_and_the_world_and_not_each_other() {
     let mut host = Host::new();
-    // The world beyond the host knows no way back to the VMs.
-    host.ip("netns add world");
-    host.ip("link add uplink type veth peer name far netns world");
-    host.ip("addr add 203.0.113.1/24 dev uplink");
-    host.ip("link set uplink up");
-    host.ip("-n world addr add 203.0.113.2/24 dev far");
-    host.ip("-n world link set far up");
-    let mut httpd = host.lab.command("ip");
-    httpd.args("netns exec world busybox httpd -f -p 80 -h".split(' ')).arg(host.lab.folder());
-    let mut httpd = start(httpd);
-    host.interfaces = host.lab.interfaces();
+    let mut httpd = start(host.world());
 
     let [a, b] =
         ["a", "b"].map(|name| start(host.launch("minimal", &format!("--network managed --detach --name {name}"))));
@@ -184,19 +174,10 @@ fn inside(host: &Host, test: &str) {
 #[test]
 fn guests_send_only_what_is_theirs_and_reach_only_what_is_meant() {
     let mut host = Host::new();
-    // Beyond the host there is a world, and what clouds have at 169.254.169.254.
-    host.ip("netns add world");
-    host.ip("link add uplink type veth peer name far netns world");
-    host.ip("addr add 203.0.113.1/24 dev uplink");
-    host.ip("link set uplink up");
-    host.ip("-n world addr add 203.0.113.2/24 dev far");
+    let mut httpd = start(host.world());
+    // It has what clouds have at 169.254.169.254.
     host.ip("-n world addr add 169.254.169.254/32 dev far");
-    host.ip("-n world link set far up");
     host.ip("route add 169.254.169.254/32 dev uplink");
-    let mut httpd = host.lab.command("ip");
-    httpd.args("netns exec world busybox httpd -f -p 80 -h".split(' ')).arg(host.lab.folder());
-    let mut httpd = start(httpd);
-    host.interfaces = host.lab.interfaces();
     inside(&host, "play::neighbours");
     inside(&host, "play::a_bridge_that_others_look_after");
     succeed(host.lab.command("pkill").args(["-f", "busybox httpd"]));

@@ -73,7 +73,7 @@ fn archive(choices: &mut Choices) -> Vec<u8> {
         archive.extend(header.as_bytes());
         archive.extend(bytes);
         // Zeros cost an input nothing.
-        let zeros = if choices.byte() < 240 { 0 } else { choices.short() << 8 };
+        let zeros = if choices.byte() < 240 { 0 } else { choices.short() << 5 };
         archive.resize((archive.len() + zeros).next_multiple_of(512), 0);
     }
     archive.resize(archive.len() + 1024, 0);

@@ -38,7 +38,7 @@ impl Root {
         Ok(rustix::fs::chownat(folder, name, Some(uid), Some(gid), flags)?)
     }
 
-    /// Whether there is something that is no folder, links followed as the guest would.
+    /// Whether there is something by that name, links followed as the guest would.
     pub fn has(&self, path: &str) -> bool {
         self.at(path, OFlags::PATH).is_ok()
     }

@@ -34,6 +34,20 @@ impl Host {
         Self { interfaces, forwarding: forwarding(&lab), lab }
     }
 
+    /// A world beyond the host, at 203.0.113.2, that knows no way back to the VMs: the command for its web server.
+    pub fn world(&mut self) -> Command {
+        self.ip("netns add world");
+        self.ip("link add uplink type veth peer name far netns world");
+        self.ip("addr add 203.0.113.1/24 dev uplink");
+        self.ip("link set uplink up");
+        self.ip("-n world addr add 203.0.113.2/24 dev far");
+        self.ip("-n world link set far up");
+        self.interfaces = self.lab.interfaces();
+        let mut httpd = self.lab.command("ip");
+        httpd.args("netns exec world busybox httpd -f -p 80 -h".split(' ')).arg(self.lab.folder());
+        httpd
+    }
+
     /// A goldsmith verb inside, with a state folder of the lab's own.
     pub fn goldsmith(&self, line: &str) -> Command {
         let mut command = self.lab.command(env!("CARGO_BIN_EXE_goldsmith"));
