@@ -230,10 +230,17 @@ fn packages_that_do_not_exist_or_do_not_go_together_say_which_and_why() {
     lock("opnbox, hello, no-such-thing-at-all").failed(
         1,
         &[
-            "there is no package `opnbox` in the archives; did you mean `openbox`?",
-            "there is no package `no-such-thing-at-all`",
+            "recipes/a.yaml:4:12: there is no package `opnbox` in the archives; did you mean `openbox`?",
+            "recipes/a.yaml:4:27: there is no package `no-such-thing-at-all` in the archives\n",
         ],
     );
+    // A swap of two letters is one slip; what is further away was not meant.
+    lock("ngnix").failed(1, &["did you mean `nginx`?"]);
+    lock("asterisk").failed(1, &["there is no package `asterisk` in the archives\n"]);
+    // In an include, the place is there.
+    workshop.write("recipes/b.yaml", "packages:\n  - hello\n  - helo-world\n");
+    workshop.write("recipes/c.yaml", "schema: goldsmith/v1\nname: c\ninclude: [minimal.yaml, b.yaml]\n");
+    workshop.run(&["lock", "recipes/c.yaml"]).failed(1, &["recipes/b.yaml:3:5: there is no package `helo-world`"]);
     lock("mail-transport-agent").failed(1, &["`mail-transport-agent` is a virtual package; name one of:", "postfix"]);
     lock("postfix, exim4-daemon-light")
         .failed(1, &["conflicts with", "exim4-daemon-light", "postfix", "mail-transport-agent", "because:"]);

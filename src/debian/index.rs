@@ -1,16 +1,15 @@
-//! The packages an archive offers: one candidate a name, the highest version over all archives, as apt's pins of equal
-//! priority choose (apt_preferences(5)).
+//! The packages an archive offers: its `Packages` files, verified, and what a stanza of them says.
 
 use super::lock_file::{is_path, is_size, is_word};
 use super::relation::Relation;
 use super::release::Release;
-use super::{Error, Stanza, version};
+use super::universe::Wanted;
+use super::{Error, Stanza};
 use crate::progress::Observer;
 use crate::recipe::Archive;
 use crate::store::{Download, Store};
 use crate::values::Sha256;
 use liblzma::stream::Stream;
-use std::collections::BTreeMap;
 use std::io::Read as _;
 
 /// The longest `Packages` that is unpacked. Debian's main has 50 MB.
@@ -31,19 +30,17 @@ pub(super) struct Candidate<'a> {
     pub version: &'a str,
     pub architecture: &'a str,
     pub essential: bool,
-    /// apt's order: required 1, important 2, standard 3, optional 4, extra 5.
+    /// `Important` or `Protected`: not removed by a solver, as the essential ones.
+    pub important: bool,
+    /// apt's order: none said 0, required 1, important 2, standard 3, optional 4, extra 5.
     pub priority: u8,
     pub archive: usize,
     pub path: &'a str,
     pub size: u64,
     pub sha256: Sha256,
+    /// `Multi-Arch: allowed`: it satisfies relations `NAME:any`.
+    allowed: bool,
     stanza: Stanza<'a>,
-}
-
-/// All candidates, by name, and who provides a name.
-pub(super) struct Universe<'a> {
-    pub candidates: BTreeMap<&'a str, Candidate<'a>>,
-    providers: BTreeMap<&'a str, Vec<(&'a str, Option<&'a str>)>>,
 }
 
 /// Downloads and verifies the `Packages` files of every component of an archive.
@@ -98,17 +95,19 @@ fn decompress(path: &std::path::Path, plain: Option<u64>) -> Result<String, Stri
 }
 
 impl<'a> Candidate<'a> {
-    fn parse(stanza: Stanza<'a>, archive: usize) -> Option<Self> {
+    pub fn parse(stanza: Stanza<'a>, archive: usize) -> Option<Self> {
         let mut candidate = Self {
             name: "",
             version: "",
             architecture: "",
             essential: false,
-            priority: 4,
+            important: false,
+            priority: 0,
             archive,
             path: "",
             size: 0,
             sha256: Sha256([0; 32]),
+            allowed: false,
             stanza,
         };
         let mut hashed = false;
@@ -118,6 +117,8 @@ impl<'a> Candidate<'a> {
                 "Version" => candidate.version = value,
                 "Architecture" => candidate.architecture = value,
                 "Essential" => candidate.essential = value == "yes",
+                "Important" | "Protected" => candidate.important |= value == "yes",
+                "Multi-Arch" => candidate.allowed = value == "allowed",
                 "Priority" => candidate.priority = priority(value),
                 "Filename" => candidate.path = value,
                 "Size" => candidate.size = value.parse().ok()?,
@@ -151,10 +152,58 @@ impl<'a> Candidate<'a> {
         ["Conflicts", "Breaks"].into_iter().flat_map(|field| self.relations(field)).flatten().collect()
     }
 
-    /// The names this package provides, with the version it provides them at.
-    pub fn provides(&self) -> Vec<(&'a str, Option<&'a str>)> {
-        let provides = self.relations("Provides").into_iter().flatten();
-        provides.map(|relation| (relation.name, relation.version.map(|(_, version)| version))).collect()
+    /// What this package may be asked for as: its name, and what it provides, with the versions it has them at.
+    pub fn names(&self, native: &str) -> Vec<(Wanted<'a>, Option<&'a str>)> {
+        let mut names = vec![(self.name, None, Some(self.version))];
+        if self.stanza.text().contains("\nProvides:") {
+            for relation in self.relations("Provides").into_iter().flatten() {
+                let version = relation.version.map(|(_, version)| version);
+                let itself = relation.name == self.name && version.is_none_or(|version| version == self.version);
+                let exact = relation.version.is_none_or(|(operator, _)| operator == "=");
+                if exact && !itself {
+                    names.push((relation.name, relation.architecture, version));
+                }
+            }
+        }
+        let mut wanted = Vec::new();
+        for (name, architecture, version) in names {
+            let plain = Wanted::new(name, architecture, native).map(|wanted| (wanted, version));
+            let any = (self.allowed && architecture.is_none()).then_some((Wanted { name, any: true }, version));
+            wanted.extend(plain.into_iter().chain(any));
+        }
+        wanted
+    }
+
+    /// The names that its relations mention, itself first, in the order apt reads the fields.
+    pub fn mentions(&self, mut mention: impl FnMut(&'a str)) {
+        const FIELDS: [&str; 9] = [
+            "Pre-Depends",
+            "Depends",
+            "Conflicts",
+            "Breaks",
+            "Recommends",
+            "Suggests",
+            "Replaces",
+            "Enhances",
+            "Provides",
+        ];
+        let mut values = [""; FIELDS.len()];
+        for (name, value) in self.stanza.fields() {
+            if let Some(slot) = FIELDS.iter().position(|field| *field == name) {
+                values[slot] = value;
+            }
+        }
+        mention(self.name);
+        for value in values {
+            value.split([',', '|']).for_each(|relation| {
+                let relation = relation.trim_start();
+                let end = relation.find([' ', '(', ':', '\n']).unwrap_or(relation.len());
+                // `NAME:any` is a name of its own to apt.
+                if !relation[end..].starts_with(":any") {
+                    mention(&relation[..end]);
+                }
+            });
+        }
     }
 }
 
@@ -163,55 +212,7 @@ fn priority(name: &str) -> u8 {
         "required" => 1,
         "important" => 2,
         "standard" => 3,
-        "extra" => 5,
-        _ => 4,
-    }
-}
-
-impl<'a> Universe<'a> {
-    /// Reads all stanzas of all archives.
-    pub fn new(texts: &'a [IndexText]) -> Self {
-        let mut candidates: BTreeMap<&str, Candidate> = BTreeMap::new();
-        for text in texts {
-            for candidate in Stanza::all(&text.text).filter_map(|stanza| Candidate::parse(stanza, text.archive)) {
-                match candidates.get(candidate.name) {
-                    Some(known) if version::compare(known.version, candidate.version).is_ge() => {}
-                    _ => {
-                        candidates.insert(candidate.name, candidate);
-                    }
-                }
-            }
-        }
-        let mut providers: BTreeMap<&str, Vec<_>> = BTreeMap::new();
-        for candidate in candidates.values().filter(|candidate| candidate.stanza.text().contains("\nProvides:")) {
-            for (name, version) in candidate.provides() {
-                providers.entry(name).or_default().push((candidate.name, version));
-            }
-        }
-        Self { candidates, providers }
-    }
-
-    /// What can satisfy a relation, best first: the package of that name, then providers by priority and name.
-    pub fn solutions(&self, relation: &Relation) -> Vec<&Candidate<'a>> {
-        let real = self.candidates.get(relation.name).filter(|candidate| relation.accepts(candidate.version));
-        let mut providers: Vec<_> = self
-            .providers
-            .get(relation.name)
-            .into_iter()
-            .flatten()
-            .filter(|(_, version)| {
-                relation.version.is_none() || version.is_some_and(|version| relation.accepts(version))
-            })
-            .filter_map(|(name, _)| self.candidates.get(name))
-            .filter(|candidate| candidate.name != relation.name)
-            .collect();
-        providers.sort_by_key(|candidate| (!candidate.essential, candidate.priority, candidate.name));
-        providers.dedup_by_key(|candidate| candidate.name);
-        real.into_iter().chain(providers).collect()
-    }
-
-    /// The known name closest to a misspelt one.
-    pub fn similar(&self, name: &str) -> Option<&'a str> {
-        crate::values::did_you_mean(name, self.candidates.keys().copied())
+        "optional" => 4,
+        _ => 5,
     }
 }

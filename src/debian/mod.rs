@@ -15,6 +15,8 @@ mod lock_file;
 mod relation;
 mod release;
 mod resolve;
+mod solver;
+mod universe;
 mod version;
 
 pub use control::Stanza;
@@ -24,5 +26,5 @@ pub use fetch::{FetchedPackage, fetch};
 pub use lock::*;
 pub use lock_file::LockError;
 pub use relation::Relation;
-pub use resolve::resolve;
+pub use resolve::{Metadata, Offered, resolve};
 pub use version::compare as compare_versions;

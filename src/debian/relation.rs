@@ -1,4 +1,4 @@
-//! Relations between packages: `libc6 (>= 2.36), awk | mawk`. Source: Debian Policy 7.1.
+//! Relations between packages: `libc6 (>= 2.36), python3:any, awk | mawk`. Source: Debian Policy 7.1, deb-control(5).
 
 use super::version;
 use std::cmp::Ordering;
@@ -9,6 +9,8 @@ use std::fmt;
 pub struct Relation<'a> {
     /// The name, without architecture qualifier.
     pub name: &'a str,
+    /// The architecture qualifier: `any`, `native`, `x32`.
+    pub architecture: Option<&'a str>,
     /// Operator and version.
     pub version: Option<(&'a str, &'a str)>,
 }
@@ -38,13 +40,19 @@ impl<'a> Relation<'a> {
             None => (text, None),
         };
         let name = name.split('<').next()?.trim();
-        let name = name.split_once(':').map_or(name, |(name, _)| name);
+        let (name, architecture) =
+            name.split_once(':').map_or((name, None), |(name, architecture)| (name, Some(architecture)));
         let version = version.map(|condition| {
             let end = condition.find(|c: char| !"<>=".contains(c)).unwrap_or(condition.len());
             let (operator, version) = condition.split_at(end);
             (operator, version.trim())
         });
-        (!name.is_empty()).then_some(Self { name, version })
+        (!name.is_empty()).then_some(Self { name, architecture, version })
+    }
+
+    /// Whether something offered at this version, or at none, meets the condition.
+    pub fn met_at(&self, version: Option<&str>) -> bool {
+        self.version.is_none() || version.is_some_and(|version| self.accepts(version))
     }
 
     /// Whether a version meets the condition.
@@ -64,10 +72,11 @@ impl<'a> Relation<'a> {
 
 impl fmt::Display for Relation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.version {
-            Some((operator, version)) => write!(f, "{} ({operator} {version})", self.name),
-            None => f.write_str(self.name),
+        f.write_str(self.name)?;
+        if let Some(architecture) = self.architecture {
+            write!(f, ":{architecture}")?;
         }
+        self.version.map_or(Ok(()), |(operator, version)| write!(f, " ({operator} {version})"))
     }
 }
 
@@ -79,7 +88,7 @@ mod tests {
     fn relations_read_as_policy_writes_them() {
         let groups = Relation::groups("libc6 (>= 2.36), awk:any | mawk (<< 2), x [arm64], y [!arm64] <!nocheck>");
         let shown: Vec<Vec<_>> = groups.iter().map(|group| group.iter().map(ToString::to_string).collect()).collect();
-        assert_eq!(shown, [vec!["libc6 (>= 2.36)"], vec!["awk", "mawk (<< 2)"], vec!["y"]]);
+        assert_eq!(shown, [vec!["libc6 (>= 2.36)"], vec!["awk:any", "mawk (<< 2)"], vec!["y"]]);
         assert!(groups[0][0].accepts("2.36-9+deb12u14") && !groups[0][0].accepts("2.31"));
     }
 }

@@ -1,23 +1,23 @@
 //! Resolution: names asked for → the closure that `apt-get --no-install-recommends install` would install on an empty
-//! system.
-//!
-//! As apt's classic resolver: asked packages are marked first; then, for the essential packages and after them for those
-//! of the recipe, every dependency with a single solution is followed before any choice is made; a choice takes the
-//! first listed alternative that conflicts with nothing chosen. The result is checked against every relation before it
-//! becomes a lock. `tests/lock.rs` compares it with apt's own.
+//! system that has the recipe's kernel.
 
-use super::index::{Candidate, IndexText, Universe};
+use super::index::{Candidate, IndexText};
 use super::relation::Relation;
 use super::release::Release;
+use super::solver::Solver;
+use super::universe::{Number, Universe};
 use super::{Error, Lock, LockedArchive, LockedPackage, Role, index};
 use crate::progress::{Event, Observer, Unit};
 use crate::recipe::Recipe;
 use crate::store::Store;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeSet;
 use std::time::{Instant, SystemTime};
 
 /// The most names that are complained about: what is like each of them is looked for among all packages.
 const MOST: usize = 100;
+
+/// What the solver's stack may grow to.
+const STACK: usize = 128 << 20;
 
 /// Packages that only feed the initrd.
 const INITRD_PACKAGES: [&str; 1] = ["busybox-static"];
@@ -26,48 +26,82 @@ const INITRD_PACKAGES: [&str; 1] = ["busybox-static"];
 pub fn resolve(recipe: &Recipe, store: &Store, observer: &dyn Observer) -> Result<Lock, Error> {
     let started = Instant::now();
     observer.event(Event::Started { stage: "resolve", total: None, unit: Unit::Items });
-    let mut archives = Vec::new();
-    let mut texts: Vec<IndexText> = Vec::new();
-    for (number, archive) in recipe.distribution.archives.iter().enumerate() {
-        let release = Release::fetch(archive, SystemTime::now())?;
-        texts.extend(index::fetch(archive, number, &release, recipe.architecture.as_str(), store, observer)?);
-        archives.push(LockedArchive {
-            mirror: archive.mirror.clone(),
-            suite: archive.suite.clone(),
-            snapshot: archive.snapshot.clone(),
-            inrelease: release.digest,
-            date: release.date,
-        });
-    }
-    let universe = Universe::new(&texts);
-    let mut packages = rootfs(&universe, recipe)?;
-    packages.push(locked(kernel(&universe, &recipe.kernel_package)?, Role::Kernel));
-    for name in INITRD_PACKAGES {
-        packages.push(locked(known(&universe, name)?, Role::Initrd));
-    }
-    packages.sort_by(|a, b| (a.role, &a.name).cmp(&(b.role, &b.name)));
-    let lock = Lock {
-        recipe: recipe.packages_digest,
-        architecture: recipe.architecture.as_str().to_owned(),
-        epoch: archives.iter().map(|archive| archive.date).max().unwrap_or_default(),
-        archives,
-        packages,
-    };
+    let metadata = Metadata::fetch(recipe, store, observer)?;
+    let lock = metadata.offer().lock(recipe)?;
     let summary = format!("{} packages", lock.packages.len());
     observer.event(Event::Finished { stage: "resolve", summary, took: started.elapsed() });
     Ok(lock)
 }
 
-fn rootfs(universe: &Universe, recipe: &Recipe) -> Result<Vec<LockedPackage>, Error> {
-    let essential =
-        universe.candidates.values().filter(|candidate| candidate.essential).map(|candidate| candidate.name);
-    let essential: Vec<&str> = essential.collect();
-    let mut asked = Vec::new();
+/// The metadata of a recipe's archives, verified.
+pub struct Metadata {
+    archives: Vec<LockedArchive>,
+    architecture: &'static str,
+    texts: Vec<IndexText>,
+}
+
+impl Metadata {
+    /// Today's, for the archives that a recipe names.
+    pub fn fetch(recipe: &Recipe, store: &Store, observer: &dyn Observer) -> Result<Self, Error> {
+        let architecture = recipe.architecture.as_str();
+        let mut archives = Vec::new();
+        let mut texts: Vec<IndexText> = Vec::new();
+        for (number, archive) in recipe.distribution.archives.iter().enumerate() {
+            let release = Release::fetch(archive, SystemTime::now())?;
+            texts.extend(index::fetch(archive, number, &release, architecture, store, observer)?);
+            archives.push(LockedArchive {
+                mirror: archive.mirror.clone(),
+                suite: archive.suite.clone(),
+                snapshot: archive.snapshot.clone(),
+                inrelease: release.digest,
+                date: release.date,
+            });
+        }
+        Ok(Self { archives, architecture, texts })
+    }
+
+    /// The packages that these metadata offer.
+    pub fn offer(&self) -> Offered<'_> {
+        Offered { archives: &self.archives, universe: Universe::new(&self.texts, self.architecture) }
+    }
+}
+
+/// The packages that can be locked.
+pub struct Offered<'a> {
+    archives: &'a [LockedArchive],
+    universe: Universe<'a>,
+}
+
+impl<'a> Offered<'a> {
+    /// Locks the packages that a recipe asks for, with all that they need.
+    pub fn lock(&self, recipe: &'a Recipe) -> Result<Lock, Error> {
+        let universe = &self.universe;
+        let kernel = kernel(universe, recipe)?;
+        let mut packages = rootfs(universe, recipe, &kernel)?;
+        packages.push(locked(universe.package(kernel.image), Role::Kernel));
+        for name in INITRD_PACKAGES {
+            packages.push(locked(universe.package(known(universe, name)?), Role::Initrd));
+        }
+        packages.sort_by(|a, b| (a.role, &a.name).cmp(&(b.role, &b.name)));
+        Ok(Lock {
+            recipe: recipe.packages_digest,
+            architecture: recipe.architecture.as_str().to_owned(),
+            epoch: self.archives.iter().map(|archive| archive.date).max().unwrap_or_default(),
+            archives: self.archives.to_vec(),
+            packages,
+        })
+    }
+}
+
+fn rootfs<'a>(universe: &Universe<'a>, recipe: &'a Recipe, kernel: &Kernel) -> Result<Vec<LockedPackage>, Error> {
+    let is_essential = |number: &Number| universe.package(*number).essential;
+    let essential: Vec<Number> = universe.numbers().filter(is_essential).collect();
+    let mut asked = essential.clone();
     let mut problems = Vec::new();
     for name in &recipe.packages {
         match pick_asked(universe, name) {
-            Ok(name) => asked.push(name),
-            Err(problem) if problems.len() < MOST => problems.push(problem),
+            Ok(number) => asked.push(number),
+            Err(problem) if problems.len() < MOST => problems.push(placed(recipe, name, problem)),
             Err(_) => {
                 problems.push("… and more".to_owned());
                 break;
@@ -77,47 +111,101 @@ fn rootfs(universe: &Universe, recipe: &Recipe) -> Result<Vec<LockedPackage>, Er
     if !problems.is_empty() {
         return Err(Error::Unsolvable(problems));
     }
-    let first = Solver::new(universe).solve(&[&essential]).map_err(Error::Unsolvable)?;
-    let chosen = Solver::new(universe).solve(&[&essential, &asked]).map_err(Error::Unsolvable)?;
-    let package = |candidate: &Candidate| LockedPackage {
-        essential: first.contains_key(candidate.name),
-        ..locked(candidate, Role::Rootfs)
+    // The kernel is there, though not in the root filesystem; unless it is asked for there, too.
+    let kernel = [kernel.package, kernel.image];
+    let present: &[Number] = if kernel.iter().any(|number| asked.contains(number)) { &[] } else { &kernel };
+    let chosen = solve(universe, present, &asked).map_err(Error::Unsolvable)?;
+    let first = reach(universe, &essential, &chosen);
+    let package = |number: &Number| LockedPackage {
+        essential: first.contains(number),
+        ..locked(universe.package(*number), Role::Rootfs)
     };
-    Ok(chosen.values().map(|candidate| package(candidate)).collect())
+    Ok(chosen.iter().map(package).collect())
+}
+
+/// Runs the solver where it has room to go deep: a chain of packages that need one another is as long as an archive makes it.
+fn solve(universe: &Universe, present: &[Number], asked: &[Number]) -> Result<BTreeSet<Number>, Vec<String>> {
+    std::thread::scope(|scope| {
+        let solver = std::thread::Builder::new().stack_size(STACK);
+        let solver = solver.spawn_scoped(scope, || Solver::new(universe, present).solve(asked));
+        let failed = |problem: &str| Err(vec![format!("the solver {problem}")]);
+        match solver {
+            Ok(solver) => solver.join().unwrap_or_else(|_| failed("came to an end")),
+            Err(error) => failed(&format!("cannot start: {error}")),
+        }
+    })
+}
+
+/// Those of the chosen packages that some of them need, with themselves; of several that would do, the most important.
+fn reach(universe: &Universe, from: &[Number], chosen: &BTreeSet<Number>) -> BTreeSet<Number> {
+    let mut reached: BTreeSet<Number> = from.iter().copied().collect();
+    let mut fresh = from.to_vec();
+    let mut next = 0;
+    while let Some(&number) = fresh.get(next) {
+        next += 1;
+        for group in &universe.relations(number).needs {
+            let offers: Vec<Number> = group.iter().flat_map(|relation| universe.offers(relation)).collect();
+            if !offers.iter().any(|offer| reached.contains(offer)) {
+                let able = offers.into_iter().filter(|offer| chosen.contains(offer));
+                let best = able.min_by_key(|offer| universe.package(*offer).priority);
+                fresh.extend(best.filter(|offer| reached.insert(*offer)));
+            }
+        }
+    }
+    reached
+}
+
+/// A problem with a name, after the place in the recipe that has the name.
+fn placed(recipe: &Recipe, name: &str, problem: String) -> String {
+    match recipe.package_places.get(name) {
+        Some(place) => format!("{place}: {problem}"),
+        None => problem,
+    }
 }
 
 /// The package meant by a name in the recipe: itself, or the only one that provides it.
-fn pick_asked<'a>(universe: &Universe<'a>, name: &str) -> Result<&'a str, String> {
-    let relation = Relation { name, version: None };
-    if let Some(candidate) = universe.candidates.get(name) {
-        return Ok(candidate.name);
+fn pick_asked<'a>(universe: &Universe<'a>, name: &'a str) -> Result<Number, String> {
+    if let Some(number) = universe.number(name) {
+        return Ok(number);
     }
-    match universe.solutions(&relation).as_slice() {
-        [one] => Ok(one.name),
+    let providers: BTreeSet<Number> = universe.offers(&Relation { name, architecture: None, version: None }).collect();
+    let providers: Vec<Number> = providers.into_iter().collect();
+    match providers.as_slice() {
+        [one] => Ok(*one),
         [] => {
             let hint = universe.similar(name).map(|known| format!("; did you mean `{known}`?")).unwrap_or_default();
             Err(format!("there is no package `{name}` in the archives{hint}"))
         }
         many => {
-            let names: Vec<_> = many.iter().map(|candidate| candidate.name).collect();
+            let mut names: Vec<_> = many.iter().map(|number| universe.package(*number).name).collect();
+            names.sort_unstable();
             Err(format!("`{name}` is a virtual package; name one of: {}", names.join(", ")))
         }
     }
 }
 
-fn known<'u, 'a>(universe: &'u Universe<'a>, name: &str) -> Result<&'u Candidate<'a>, Error> {
-    let name = pick_asked(universe, name).map_err(|problem| Error::Unsolvable(vec![problem]))?;
-    universe.candidates.get(name).ok_or_else(|| Error::Unsolvable(vec![format!("there is no package `{name}`")]))
+fn known<'a>(universe: &Universe<'a>, name: &'a str) -> Result<Number, Error> {
+    pick_asked(universe, name).map_err(|problem| Error::Unsolvable(vec![problem]))
 }
 
-/// The package that holds the kernel: the one a meta package depends on, or itself.
-fn kernel<'u, 'a>(universe: &'u Universe<'a>, name: &str) -> Result<&'u Candidate<'a>, Error> {
-    let package = known(universe, name)?;
-    let image = package.needs().into_iter().flatten().find(|relation| relation.name.starts_with("linux-image-"));
-    match image {
-        Some(image) => known(universe, image.name),
-        None => Ok(package),
-    }
+/// The recipe's kernel.
+struct Kernel {
+    /// The package that the recipe names.
+    package: Number,
+    /// The one that holds the kernel: what a meta package depends on, or itself.
+    image: Number,
+}
+
+fn kernel<'a>(universe: &Universe<'a>, recipe: &'a Recipe) -> Result<Kernel, Error> {
+    let name = &recipe.kernel_package;
+    let package =
+        pick_asked(universe, name).map_err(|problem| Error::Unsolvable(vec![placed(recipe, name, problem)]))?;
+    let mut needs = universe.relations(package).needs.iter().flatten();
+    let image = match needs.find(|relation| relation.name.starts_with("linux-image-")) {
+        Some(image) => known(universe, image.name)?,
+        None => package,
+    };
+    Ok(Kernel { package, image })
 }
 
 fn locked(candidate: &Candidate, role: Role) -> LockedPackage {
@@ -132,190 +220,4 @@ fn locked(candidate: &Candidate, role: Role) -> LockedPackage {
         size: candidate.size,
         sha256: candidate.sha256,
     }
-}
-
-pub(super) struct Solver<'u, 'a> {
-    universe: &'u Universe<'a>,
-    chosen: BTreeMap<&'a str, &'u Candidate<'a>>,
-    /// Who brought a package in, for explanations.
-    reason: BTreeMap<&'a str, &'a str>,
-    /// The names that chosen packages have or provide, with the version each is had at.
-    offered: BTreeMap<&'a str, Vec<Offer<'u, 'a>>>,
-    /// What chosen packages cannot be installed beside, by the name they reject.
-    rejected: BTreeMap<&'a str, Vec<(&'a str, Relation<'a>)>>,
-    /// Packages whose dependencies are still to be looked at.
-    fresh: VecDeque<&'u Candidate<'a>>,
-    /// Choices put off until everything without a choice is in.
-    choices: VecDeque<(&'a str, Vec<Relation<'a>>)>,
-}
-
-type Problems = Vec<String>;
-/// A package, and a version that it offers a name at.
-type Offer<'u, 'a> = (&'u Candidate<'a>, Option<&'a str>);
-
-fn meets(relation: &Relation, version: Option<&str>) -> bool {
-    relation.version.is_none() || version.is_some_and(|version| relation.accepts(version))
-}
-
-impl<'u, 'a> Solver<'u, 'a> {
-    pub fn new(universe: &'u Universe<'a>) -> Self {
-        Self {
-            universe,
-            chosen: BTreeMap::new(),
-            reason: BTreeMap::new(),
-            offered: BTreeMap::new(),
-            rejected: BTreeMap::new(),
-            fresh: VecDeque::new(),
-            choices: VecDeque::new(),
-        }
-    }
-
-    /// Everything asked for is chosen from the start; one group after the other brings in what it depends on.
-    pub fn solve(mut self, groups: &[&[&'a str]]) -> Result<BTreeMap<&'a str, &'u Candidate<'a>>, Problems> {
-        for name in groups.iter().copied().flatten() {
-            if let Some(candidate) = self.universe.candidates.get(name) {
-                self.choose(candidate, None);
-            }
-        }
-        for group in groups {
-            self.fresh = group.iter().filter_map(|name| self.chosen.get(name).copied()).collect();
-            self.settle()?;
-        }
-        self.verify()?;
-        Ok(self.chosen)
-    }
-
-    /// Follows dependencies until there are none left: those without a choice first.
-    fn settle(&mut self) -> Result<(), Problems> {
-        loop {
-            if let Some(package) = self.fresh.pop_front() {
-                self.follow(package)?;
-            } else if let Some((package, group)) = self.choices.pop_front() {
-                self.decide(package, &group)?;
-            } else {
-                return Ok(());
-            }
-        }
-    }
-
-    fn choose(&mut self, candidate: &'u Candidate<'a>, reason: Option<&'a str>) {
-        if self.chosen.insert(candidate.name, candidate).is_some() {
-            return;
-        }
-        if let Some(reason) = reason {
-            self.reason.insert(candidate.name, reason);
-        }
-        for (name, version) in names(candidate) {
-            self.offered.entry(name).or_default().push((candidate, version));
-        }
-        for relation in candidate.rejects() {
-            self.rejected.entry(relation.name).or_default().push((candidate.name, relation));
-        }
-        self.fresh.push_back(candidate);
-    }
-
-    /// The chosen packages that satisfy a relation, by their own name or by one they provide.
-    fn offers(&self, relation: &Relation) -> impl Iterator<Item = &'u Candidate<'a>> {
-        let offers = self.offered.get(relation.name).into_iter().flatten();
-        offers.filter(|(_, version)| meets(relation, *version)).map(|(candidate, _)| *candidate)
-    }
-
-    /// Takes every dependency of a package that has one solution; puts the others off.
-    fn follow(&mut self, package: &'u Candidate<'a>) -> Result<(), Problems> {
-        for group in package.needs() {
-            if self.is_satisfied(&group) {
-                continue;
-            }
-            match self.solutions(&group).as_slice() {
-                [] => return Err(vec![self.unsatisfiable(package.name, &group)]),
-                [one] => self.choose(one, Some(package.name)),
-                _ => self.choices.push_back((package.name, group)),
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes the first alternative that goes together with what is chosen.
-    fn decide(&mut self, package: &'a str, group: &[Relation<'a>]) -> Result<(), Problems> {
-        if self.is_satisfied(group) {
-            return Ok(());
-        }
-        let solutions = self.solutions(group);
-        let free = solutions.iter().find(|candidate| !self.clashes(candidate)).or(solutions.first());
-        let candidate = *free.ok_or_else(|| vec![self.unsatisfiable(package, group)])?;
-        self.choose(candidate, Some(package));
-        Ok(())
-    }
-
-    fn is_satisfied(&self, group: &[Relation]) -> bool {
-        group.iter().any(|relation| self.offers(relation).next().is_some())
-    }
-
-    fn solutions(&self, group: &[Relation<'a>]) -> Vec<&'u Candidate<'a>> {
-        let mut solutions: Vec<&Candidate> = Vec::new();
-        for candidate in group.iter().flat_map(|relation| self.universe.solutions(relation)) {
-            if let Some(candidate) = self.universe.candidates.get(candidate.name)
-                && solutions.iter().all(|known| known.name != candidate.name)
-            {
-                solutions.push(candidate);
-            }
-        }
-        solutions
-    }
-
-    /// Whether a chosen package cannot be installed beside `candidate`, in either direction.
-    fn clashes(&self, candidate: &Candidate) -> bool {
-        let rejects = |relation: Relation| self.offers(&relation).any(|other| other.name != candidate.name);
-        let rejected = |(name, version): (&str, Option<&str>)| {
-            let by = self.rejected.get(name).into_iter().flatten();
-            by.into_iter().any(|(other, relation)| *other != candidate.name && meets(relation, version))
-        };
-        candidate.rejects().into_iter().any(rejects) || names(candidate).any(rejected)
-    }
-
-    /// Checks the finished choice against every relation of every package.
-    fn verify(&self) -> Result<(), Problems> {
-        let mut problems = Vec::new();
-        for package in self.chosen.values() {
-            for group in package.needs().iter().filter(|group| !self.is_satisfied(group)) {
-                problems.push(self.unsatisfiable(package.name, group));
-            }
-            for relation in package.rejects() {
-                for other in self.offers(&relation).filter(|other| other.name != package.name) {
-                    problems.push(format!(
-                        "{} {} conflicts with {} {} ({relation})\n    {}\n    {}",
-                        package.name,
-                        package.version,
-                        other.name,
-                        other.version,
-                        self.why(package.name),
-                        self.why(other.name)
-                    ));
-                }
-            }
-        }
-        if problems.is_empty() { Ok(()) } else { Err(problems) }
-    }
-
-    fn unsatisfiable(&self, package: &str, group: &[Relation]) -> String {
-        let group: Vec<_> = group.iter().map(ToString::to_string).collect();
-        format!("{package} depends on {}, which no archive has\n    {}", group.join(" | "), self.why(package))
-    }
-
-    /// The chain from what was asked for: `a, asked for by the recipe → b → c`.
-    fn why(&self, package: &str) -> String {
-        let mut chain = vec![package];
-        let mut current = package;
-        while let Some(reason) = self.reason.get(current) {
-            chain.push(reason);
-            current = reason;
-        }
-        chain.reverse();
-        format!("because: {}", chain.join(" → "))
-    }
-}
-
-/// The names a package has: its own, then those it provides.
-fn names<'a>(candidate: &Candidate<'a>) -> impl Iterator<Item = (&'a str, Option<&'a str>)> {
-    std::iter::once((candidate.name, Some(candidate.version))).chain(candidate.provides())
 }

@@ -41,6 +41,11 @@ pub(super) fn decode(item: &Item, report: &mut Report) -> Recipe {
     let mut packages: Vec<String> = texts(item, "packages");
     packages.sort();
     packages.dedup();
+    let named = item.items_of("packages").iter().chain(part("kernel").get("package"));
+    let mut package_places = BTreeMap::new();
+    for (name, place) in named.filter_map(|item| Some((item.text()?, item.place))) {
+        package_places.entry(name.to_owned()).or_insert_with(|| report.shown(place));
+    }
     let kernel_package = part("kernel").text_of("package").unwrap_or_default().to_owned();
     let packages_digest = digest(&(
         distribution
@@ -62,6 +67,7 @@ pub(super) fn decode(item: &Item, report: &mut Report) -> Recipe {
         architecture: Architecture::Amd64,
         image: image(part("image"), &name, report),
         packages,
+        package_places,
         kernel_package,
         network,
         hostname: item.text_of("hostname").map(str::to_owned),

@@ -29,6 +29,8 @@ pub struct Recipe {
     pub image: ImageSpec,
     /// Packages asked for, sorted, without duplicates.
     pub packages: Vec<String>,
+    /// Where each of them, and the kernel's, is named: `FILE:LINE:COLUMN`.
+    pub package_places: BTreeMap<String, String>,
     /// The kernel's (meta) package; it is fetched and unpacked, not installed by dpkg.
     pub kernel_package: String,
     /// The network, said once.

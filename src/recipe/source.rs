@@ -206,6 +206,12 @@ impl Report {
         self.findings
     }
 
+    /// A place as people and editors read it: `FILE:LINE:COLUMN`.
+    pub fn shown(&self, place: Place) -> String {
+        let file = self.sources.get(place.source).map(|source| source.shown.as_str()).unwrap_or_default();
+        format!("{file}:{}:{}", place.span.line, place.span.column)
+    }
+
     fn evidence(&self, place: Place, label: &str) -> Evidence {
         let source = self.sources.get(place.source);
         let origin = Origin::File(source.map(|source| source.shown.clone()).unwrap_or_default());

@@ -14,7 +14,7 @@ mod utc;
 
 pub use bounded::{Bounded, BoundsError, Epoch, FileSize, PackageCount, Port, Seconds};
 pub use byte_size::{ByteSize, ByteSizeError};
-pub use distance::{did_you_mean, distance};
+pub use distance::{did_you_mean, distance, nearest};
 pub use duration::duration;
 pub use escaped::{escaped, escaped_json, escaped_lines, is_hidden, masked};
 pub use fragment::{Fragment, FragmentError};

@@ -2,6 +2,7 @@
 //! of the test's own.
 #![allow(dead_code, missing_docs)]
 
+pub mod apt;
 pub mod archive;
 pub mod dice;
 pub mod host;
