@@ -22,6 +22,15 @@ pub enum Event {
         /// In the stage's unit.
         done: u64,
     },
+    /// What is being done in a stage. Told again every second of a thing that takes long.
+    Doing {
+        /// The stage's name.
+        stage: &'static str,
+        /// "setting up postfix (postinst)".
+        what: String,
+        /// For how long already.
+        so_far: Duration,
+    },
     /// A stage is over.
     Finished {
         /// Its name.
@@ -37,6 +46,20 @@ pub enum Event {
     Detail(String),
     /// Something is odd and work goes on.
     Warning(String),
+}
+
+/// Seconds after which a thing that is still being done is worth a line: 10, 20, 40, 80 and so on.
+pub fn worth_a_line(so_far: Duration) -> bool {
+    let seconds = so_far.as_secs();
+    seconds.is_multiple_of(10) && (seconds / 10).is_power_of_two()
+}
+
+/// "setting up postfix (postinst), 12 s".
+pub fn doing(what: &str, so_far: Duration) -> String {
+    match so_far.as_secs() {
+        seconds if seconds < 3 => what.to_owned(),
+        seconds => format!("{what}, {seconds} s"),
+    }
 }
 
 /// What a stage counts.

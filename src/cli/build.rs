@@ -3,7 +3,7 @@
 use super::terminal::{self, Terminal, bytes};
 use crate::findings::render;
 use crate::interrupt;
-use crate::pipeline::{self, BuildOptions, BuildReport, Error};
+use crate::pipeline::{self, BuildOptions, BuildReport, Error, Failure};
 use crate::recipe::Confinement;
 use crate::sandbox::{self, Limits};
 use crate::values::ByteSize;
@@ -15,7 +15,7 @@ use std::time::Duration;
 /// Build a golden image from a recipe
 ///
 /// Writes OUTPUT/NAME/ with rootfs.ext4, vmlinuz, vmlinux, initrd.img, manifest.json, sbom.spdx.json, sbom.cdx.json and
-/// build.log.
+/// build.log. When a package's script or a command of `run:` fails, the log stays as OUTPUT/NAME.failed.log.
 /// The folder appears whole or not at all; an older one is replaced in one step. Packages come from the lock beside
 /// the recipe (NAME.lock), which is made when it is missing and made anew when the recipe's packages have changed.
 ///
@@ -102,11 +102,12 @@ pub fn run(args: Args) -> ExitCode {
             }
             ExitCode::SUCCESS
         }
-        Err(error) => {
-            if let Error::Recipe(findings) | Error::Refused(findings) = &error {
+        Err(Failure { error, log }) => {
+            if let Error::Recipe(findings) | Error::Refused(findings) = &*error {
                 anstream::eprint!("{}", render::human(findings, terminal::colour()));
             }
-            terminal::fail(&error);
+            let more = log.map(|log| format!("all that was said is in {}", log.display()));
+            terminal::fail_with(&*error, more);
             ExitCode::FAILURE
         }
     }

@@ -1,7 +1,7 @@
 //! What a person at a terminal sees of long work: bars there, plain lines elsewhere, nothing but warnings when quiet.
 
 use crate::interrupt;
-use crate::progress::{Event, Observer, Unit};
+use crate::progress::{Event, Observer, Unit, doing, worth_a_line};
 use crate::values::{ByteSize, escaped_lines};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeMap;
@@ -43,7 +43,7 @@ impl Terminal {
         let bar = bars.add(total.map_or_else(ProgressBar::new_spinner, ProgressBar::new));
         let template = match (total, unit) {
             (Some(_), Unit::Bytes) => "  {prefix:9} {bar:30} {bytes:>10}/{total_bytes} {bytes_per_sec}",
-            (Some(_), Unit::Items) => "  {prefix:9} {bar:30} {pos:>5}/{len} {msg}",
+            (Some(_), Unit::Items) => "  {prefix:9} {bar:30} {pos:>5}/{len} {wide_msg}",
             (None, _) => "  {prefix:9} {spinner} {elapsed} {msg}",
         };
         if let Ok(style) = ProgressStyle::with_template(template) {
@@ -74,6 +74,11 @@ impl Observer for Terminal {
                     bar.set_position(done);
                 }
             }
+            Event::Doing { stage, what, so_far } => match self.bar(stage) {
+                Some(bar) => bar.set_message(doing(&what, so_far)),
+                None if !self.quiet && worth_a_line(so_far) => self.line("  ", &doing(&what, so_far)),
+                None => {}
+            },
             Event::Finished { stage, summary, took } => self.finish(stage, &summary, took),
             Event::Note(text) if !self.quiet => self.line("  ", &text),
             Event::Note(_) | Event::Detail(_) => {}
@@ -92,6 +97,11 @@ fn say(line: &str) {
 
 /// Prints an error and its causes; a last line that starts with `help:` says what to type next.
 pub fn fail(error: &dyn Error) {
+    fail_with(error, None);
+}
+
+/// The same, with more to say in the `help:` line.
+pub fn fail_with(error: &dyn Error, more: Option<String>) {
     interrupt::hold();
     let style = anstyle::AnsiColor::Red.on_default().bold();
     let (lines, help) = causes(error);
@@ -102,7 +112,9 @@ pub fn fail(error: &dyn Error) {
             _ => say(&format!("  because: {line}")),
         }
     }
-    if let Some(help) = help {
+    let help: Vec<_> = help.into_iter().chain(more).collect();
+    if !help.is_empty() {
+        let help = help.join("; ");
         let style = anstyle::AnsiColor::Cyan.on_default().bold();
         say(&format!("{style}help{style:#}: {}", escaped_lines(&help)));
     }

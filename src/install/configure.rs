@@ -5,25 +5,46 @@
 //! on all cores, from the moment when Python itself has been compiled. A script that comes to its own call finds it taken
 //! care of. What is still in the queue when dpkg is done is waited for, and a failure there is a failure of the whole.
 
+use super::step::Subject;
 use super::{Build, Error, Package};
-use crate::sandbox::{self, Sandbox};
+use crate::sandbox::Sandbox;
+use std::collections::BTreeSet;
 
-const DPKG: [&str; 6] = ["dpkg", "--force-unsafe-io", "--force-confdef", "--force-confold", "--configure", "-a"];
+/// It stops at the first failure: nothing comes after the last words of the culprit. Descriptor 3 is its output too, for the
+/// lines that it writes for programs.
+const DPKG: [&str; 8] = [
+    "dpkg",
+    "--status-fd",
+    "3",
+    "--abort-after=1",
+    "--force-unsafe-io",
+    "--force-confdef",
+    "--force-confold",
+    "--configure",
+];
+
+/// Runs dpkg's command alone.
+const ALONE: &str = r#"exec "$@" 3>&1"#;
 
 /// The compiler that scripts call by name.
 const COMPILER: &str = "usr/bin/py3compile";
 
-/// `$1` is the calls that are known, a line each; the rest is dpkg's command. Scripts find a `py3compile` before the real one.
+/// The package whose script compiles what the compiler itself is made of.
+const PYTHON: &str = "python3-minimal";
+
+/// `$1` is the calls that are known, a line each, `$2` is `begun` when Python has been set up before; the rest is dpkg's
+/// command. Scripts find a `py3compile` before the real one.
 /// Its first call, python3-minimal's, is made at once (what that imports it compiles for all) and starts the queue. Lines
-/// are short enough to be written in one piece (pipe(7), `PIPE_BUF`). Nothing of this is in the tree: `/run` is the
-/// sandbox's own.
+/// are short enough to be written in one piece (pipe(7), `PIPE_BUF`). What the queue says is said at its end, in the words
+/// of dpkg's own lines ([`super::step`]). Nothing of this is in the tree: `/run` is the sandbox's own.
 const QUEUED: &str = r#"
 set -u
 queue=/run/goldsmith
 mkdir "$queue" "$queue/bin"
 mkfifo "$queue/calls"
 echo "$1" >"$queue/known"
-shift
+begun=$2
+shift 2
 cat >"$queue/bin/py3compile" <<'END'
 #!/bin/sh
 queue=/run/goldsmith
@@ -35,33 +56,68 @@ case "$*" in
     *) grep -qxF -e "$*" "$queue/known" || echo "$*" >>"$queue/calls" ;;
 esac
 END
-chmod 755 "$queue/bin/py3compile"
-nice xargs -r -P "$(nproc)" -L 1 /usr/bin/py3compile <"$queue/calls" &
+cat >"$queue/compile" <<'END'
+#!/bin/sh
+/usr/bin/py3compile "$@" && exit
+status=$?
+echo "status: ${2-python3} : error : py3compile failed with exit status $status"
+exit 1
+END
+chmod 755 "$queue/bin/py3compile" "$queue/compile"
+nice xargs -r -P "$(nproc)" -L 1 "$queue/compile" <"$queue/calls" >"$queue/said" 2>&1 &
 worker=$!
 # Open both ways, so that no call ever waits for a reader.
 exec 3<>"$queue/calls"
-PATH=$queue/bin:$PATH "$@" 3>&-
-status=$?
+if [ -n "$begun" ]; then
+    : >"$queue/begun"
+    cat "$queue/known" >&3
+fi
+PATH=$queue/bin:$PATH "$@" 3>&1 || exit
 [ -e "$queue/begun" ] || cat "$queue/known" >&3
 exec 3>&-
-wait "$worker" || exit 1
+echo "processing: py3compile: python3"
+wait "$worker"
+status=$?
+cat "$queue/said"
 exit "$status"
 "#;
 
 impl Build<'_> {
     /// Runs the `postinst` of every unpacked package, as dpkg orders them.
-    pub(super) fn configure(&self) -> Result<(), Error> {
+    pub(super) fn configure(&mut self) -> Result<(), Error> {
+        let rest = self.unpacked.difference(&self.configured).copied().collect();
+        self.dpkg(&rest, &["-a"])
+    }
+
+    /// The same for some of them, which need no others.
+    pub(super) fn configure_only(&mut self, packages: &BTreeSet<usize>) -> Result<(), Error> {
+        if packages.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<_> =
+            packages.iter().filter_map(|at| self.packages.get(*at)).map(|p| p.name().to_owned()).collect();
+        self.dpkg(packages, &names.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    fn dpkg(&mut self, packages: &BTreeSet<usize>, names: &[&str]) -> Result<(), Error> {
         let sandbox = Sandbox::new(&self.root.path, self.lock.epoch, self.limits);
+        let subject = Subject::new("setting up", "the packages", "dpkg --configure");
+        let dpkg = DPKG.into_iter().chain(names.iter().copied());
         let result = if self.root.has(COMPILER) {
-            let calls: Vec<_> = self.packages.iter().flat_map(compilations).collect();
-            let calls = calls.join("\n");
-            let command: Vec<_> = ["sh", "-c", QUEUED, "sh", calls.as_str()].into_iter().chain(DPKG).collect();
+            let calls = packages.iter().filter_map(|at| self.packages.get(*at)).flat_map(compilations);
+            let calls = calls.collect::<Vec<_>>().join("\n");
+            let begun = self.configured.iter().filter_map(|at| self.packages.get(*at)).any(|p| p.name() == PYTHON);
+            let begun = if begun { "begun" } else { "" };
+            let command: Vec<_> = ["sh", "-c", QUEUED, "sh", &calls, begun].into_iter().chain(dpkg).collect();
             // An import must not leave what the queue writes later: the two differ (py_compile, `invalidation_mode`).
-            sandbox.with("PYTHONDONTWRITEBYTECODE", "1").run(&command, self.observer)
+            self.watch.run(&sandbox.with("PYTHONDONTWRITEBYTECODE", "1"), &command, subject)
         } else {
-            sandbox.run(&DPKG, self.observer)
+            let command: Vec<_> = ["sh", "-c", ALONE, "sh"].into_iter().chain(dpkg).collect();
+            self.watch.run(&sandbox, &command, subject)
         };
-        result.map_err(|cause| Error::Script { what: blamed(&cause), cause })
+        result.map_err(|error| self.explained(error))?;
+        self.configured.extend(packages);
+        Ok(())
     }
 }
 
@@ -72,13 +128,4 @@ fn compilations(package: &Package) -> Vec<String> {
     let calls = script.lines().filter_map(|line| line.trim().strip_prefix("py3compile "));
     let calls = calls.map(|call| call.split_whitespace().collect::<Vec<_>>().join(" "));
     calls.filter(plain).filter(|call| !call.starts_with("-p python3-minimal")).collect()
-}
-
-/// The first package that dpkg's own messages name.
-fn blamed(error: &sandbox::Error) -> String {
-    let sandbox::Error::Failed { tail, .. } = error else { return "the packages".to_owned() };
-    let name = |line: &String| {
-        line.strip_prefix("dpkg: error processing package ")?.split(' ').next().map(|name| format!("{name} (postinst)"))
-    };
-    tail.iter().find_map(name).unwrap_or_else(|| "the packages".to_owned())
 }

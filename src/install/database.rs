@@ -2,6 +2,7 @@
 //! `trignote.c`; deb-triggers(5).
 
 use super::root::Root;
+use super::unpack::NEW;
 use super::{Error, Package};
 use crate::debian::Stanza;
 use crate::values::GuestPath;
@@ -210,9 +211,13 @@ fn status_stanza(package: &Package, root: &Root) -> Result<String, Error> {
     Ok(text)
 }
 
-/// `/etc/file MD5`: what dpkg remembers of a configuration file that was installed as shipped.
+/// `/etc/file MD5`: what dpkg remembers of a configuration file that was installed as shipped. Of one that it has yet to decide
+/// about it notes `newconffile` (`NEWCONFFILEFLAG` in dpkg's `lib/dpkg/dpkg.h`).
 fn conffile(line: &str, root: &Root) -> Result<Option<String>, Error> {
     let Ok(path) = line.trim().parse::<GuestPath>() else { return Ok(None) };
+    if root.has(&format!("{}{NEW}", path.relative())) {
+        return Ok(Some(format!("{path} newconffile")));
+    }
     let bytes = root.read(path.relative())?;
     Ok(bytes.map(|bytes| format!("{path} {}", super::unpack::md5(&bytes))))
 }

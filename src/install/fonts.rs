@@ -5,8 +5,8 @@
 //! always be deleted, and every guest would read all fonts anew. So the folders get the times of the image first.
 
 use super::root::Root;
+use super::step::{Subject, Watch};
 use super::{Error, Limits, Sandbox};
-use crate::progress::Observer;
 use crate::values::GuestPath;
 use rustix::fs::{AtFlags, Timespec, Timestamps, statat, utimensat};
 use std::io;
@@ -33,13 +33,13 @@ pub(super) fn prepare(root: &Root, epoch: i64) -> Result<(), Error> {
 
 /// After the scripts: the same again, for folders that they have changed, and a look at every cache. Only what is not valid
 /// is written anew; `fc-cache` then sleeps for two seconds.
-pub(super) fn cache(root: &Root, epoch: i64, limits: Limits, observer: &dyn Observer) -> Result<(), Error> {
+pub(super) fn cache(root: &Root, epoch: i64, limits: Limits, watch: &Watch) -> Result<(), Error> {
     if !is_there(root) {
         return Ok(());
     }
     prepare(root, epoch)?;
-    let cause = |cause| Error::Script { what: PROGRAM.to_owned(), cause };
-    Sandbox::new(&root.path, epoch, limits).run(&[PROGRAM, "--system-only"], observer).map_err(cause)
+    let sandbox = Sandbox::new(&root.path, epoch, limits);
+    watch.run(&sandbox, &[PROGRAM, "--system-only"], Subject::new("setting up", "fontconfig", "fc-cache"))
 }
 
 fn is_there(root: &Root) -> bool {

@@ -7,14 +7,17 @@
 mod configure;
 mod database;
 mod fonts;
+mod hint;
 mod layer;
 mod plan;
 mod root;
 mod run;
+mod step;
 mod unpack;
 
 pub use layer::unpacked;
 pub use run::run;
+pub use step::Failure;
 
 use crate::debian::{ControlFile, Deb, DebError, FetchedPackage, Lock, Role};
 use crate::progress::{Event, Observer, Unit};
@@ -23,18 +26,20 @@ use crate::store::{self, Store, room};
 use crate::tree::{self, Tree};
 use crate::values::{GuestPath, Hasher, Sha256};
 use database::Database;
-use plan::Facts;
+use plan::{Facts, Plan};
 use root::Root;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
+use step::{Subject, Watch};
 use unpack::Ledger;
 
 /// Changes whenever the same packages would give another layer.
-const FORMAT: &str = "base 7";
+const FORMAT: &str = "base 8";
+
+const STAGE: &str = "install";
 
 /// Why packages could not be installed.
 #[derive(Debug, thiserror::Error)]
@@ -45,18 +50,12 @@ pub enum Error {
     /// A package is damaged or hostile.
     #[error(transparent)]
     Package(#[from] DebError),
-    /// A maintainer script, or dpkg, failed.
-    #[error("installing {what} failed")]
-    Script {
-        /// Package and script, or `the packages`.
-        what: String,
-        /// How.
-        #[source]
-        cause: sandbox::Error,
-    },
-    /// A recipe's `run:` command failed.
-    #[error("the recipe's command failed")]
-    Run(#[source] sandbox::Error),
+    /// A package's script or a `run:` command of the recipe failed.
+    #[error(transparent)]
+    Step(Box<Failure>),
+    /// There is no sandbox to run scripts in.
+    #[error(transparent)]
+    Sandbox(sandbox::Error),
     /// Two packages ship the same path and neither says that it replaces the other.
     #[error("{first} and {second} both ship {path}, and neither replaces the other")]
     Overlap {
@@ -137,12 +136,13 @@ pub fn base(
     let started = Instant::now();
     let wanted: Vec<_> = packages.iter().filter(|fetched| fetched.package.role == Role::Rootfs).collect();
     let total = wanted.len();
-    observer.event(Event::Started { stage: "install", total: Some(total as u64), unit: Unit::Items });
+    // Each is unpacked and set up.
+    observer.event(Event::Started { stage: STAGE, total: Some(2 * total as u64), unit: Unit::Items });
     let key = key(lock, &wanted);
     let cached = store.layer("base", &key).exists();
     let tree = layer::cached(store, "base", &key, observer, |work| make(lock, &wanted, limits, work, observer))?;
     let summary = format!("{total} packages{}", if cached { ", from the cache" } else { "" });
-    observer.event(Event::Finished { stage: "install", summary, took: started.elapsed() });
+    observer.event(Event::Finished { stage: STAGE, summary, took: started.elapsed() });
     Ok(tree)
 }
 
@@ -174,9 +174,10 @@ fn make(
     root.write(POLICY, b"#!/bin/sh\nexit 101\n", 0o755)?;
     let packages = wanted.iter().map(|fetched| Package::open(fetched)).collect::<Result<Vec<_>, Error>>()?;
     let facts: Vec<_> = packages.iter().map(|package| &package.facts).collect();
-    let waves = plan::waves(&facts);
-    let (ledger, database) = (Ledger::default(), Database::default());
-    let mut build = Build { lock, limits, root, observer, packages, ledger, database, done: 0 };
+    let Plan { waves, before } = plan::plan(&facts);
+    let (ledger, database, watch) = (Ledger::default(), Database::default(), Watch::new(STAGE, observer));
+    let (unpacked, configured) = (BTreeSet::new(), BTreeSet::new());
+    let mut build = Build { lock, limits, root, watch, packages, ledger, database, unpacked, configured };
     for (number, wave) in waves.iter().enumerate() {
         if number == 0 {
             // Nothing can run before the essential packages are there: their scripts come after their payloads.
@@ -184,13 +185,15 @@ fn make(
             build.preinst(wave)?;
             build.configure()?;
         } else {
+            build.settle(wave, &before)?;
             build.preinst(wave)?;
             build.unpack(wave)?;
         }
     }
     fonts::prepare(&build.root, lock.epoch)?;
     build.configure()?;
-    fonts::cache(&build.root, lock.epoch, limits, observer)?;
+    fonts::cache(&build.root, lock.epoch, limits, &build.watch)?;
+    build.watch.summarise();
     build.root.remove(POLICY)?;
     build.root.remove_folder(CONTROL)?;
     layer::save(work, lock.epoch, ids)
@@ -228,29 +231,27 @@ struct Build<'a> {
     lock: &'a Lock,
     limits: Limits,
     root: Root,
-    observer: &'a dyn Observer,
+    watch: Watch<'a>,
     packages: Vec<Package<'a>>,
     ledger: Ledger,
     database: Database,
-    done: u64,
+    unpacked: BTreeSet<usize>,
+    configured: BTreeSet<usize>,
 }
 
 impl Build<'_> {
     fn unpack(&mut self, wave: &[usize]) -> Result<(), Error> {
         let packages: Vec<_> = wave.iter().filter_map(|at| self.packages.get(*at)).collect();
         let diversions = Database::diversions(&self.root)?;
-        let done = AtomicU64::new(self.done);
-        let lists = unpack::unpack(&packages, &self.root, &diversions, &self.ledger, &|| {
-            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-            self.observer.event(Event::Advanced { stage: "install", done });
-        })?;
+        let done = |name: &str| self.watch.unpacked(name);
+        let lists = unpack::unpack(&packages, &self.root, &diversions, &self.ledger, &done)?;
         self.database.add(&packages, &lists, &self.root)?;
         for (name, path) in self.ledger.take_replaced() {
             if let Some(package) = self.packages.iter().find(|package| package.name() == name) {
                 Database::disown(package, &path, &self.root)?;
             }
         }
-        self.done += wave.len() as u64;
+        self.unpacked.extend(wave);
         Ok(())
     }
 
@@ -269,21 +270,38 @@ impl Build<'_> {
             for (name, (mode, bytes)) in files.clone() {
                 self.root.write(&format!("{CONTROL}/{name}"), bytes, *mode)?;
             }
-            let result = Sandbox::new(&self.root.path, self.lock.epoch, self.limits)
+            let sandbox = Sandbox::new(&self.root.path, self.lock.epoch, self.limits)
                 .with("DPKG_MAINTSCRIPT_PACKAGE", package.name())
                 .with("DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT", "1")
                 .with("DPKG_MAINTSCRIPT_NAME", "preinst")
                 .with("DPKG_MAINTSCRIPT_ARCH", &self.lock.architecture)
                 .with("DPKG_ADMINDIR", "/var/lib/dpkg")
                 .with("DPKG_ROOT", "")
-                .with("DPKG_RUNNING_VERSION", version)
-                .run(&[&format!("/{CONTROL}/preinst"), "install"], self.observer);
+                .with("DPKG_RUNNING_VERSION", version);
+            let subject = Subject::new("preparing", package.name(), "preinst");
+            let result = self.watch.run(&sandbox, &[&format!("/{CONTROL}/preinst"), "install"], subject);
             for (name, _) in files {
                 self.root.remove(&format!("{CONTROL}/{name}"))?;
             }
-            let what = format!("{} (preinst)", package.name());
-            result.map_err(|cause| Error::Script { what, cause })?;
+            result.map_err(|error| self.explained(error))?;
         }
         Ok(())
+    }
+
+    /// Sets up what the packages of a wave pre-depend on, for their `preinst` may use it (Debian Policy 7.2). Those that
+    /// wait for each other in a circle get what can be had.
+    fn settle(&mut self, wave: &[usize], before: &[BTreeSet<usize>]) -> Result<(), Error> {
+        let needs = wave.iter().filter_map(|at| before.get(*at)).filter(|needs| needs.is_subset(&self.unpacked));
+        let needs: BTreeSet<usize> = needs.flatten().copied().collect();
+        self.configure_only(&needs.difference(&self.configured).copied().collect())
+    }
+
+    /// Adds what may help to the failure of a package's script.
+    fn explained(&self, mut error: Error) -> Error {
+        if let Error::Step(failure) = &mut error {
+            let package = self.packages.iter().find(|package| package.name() == failure.name);
+            hint::add(failure, package);
+        }
+        error
     }
 }

@@ -16,8 +16,16 @@ pub(super) struct Facts {
     pub control: String,
 }
 
-/// Indices of packages, wave after wave, each sorted. The first wave is the essential packages with all they depend on.
-pub(super) fn waves(packages: &[&Facts]) -> Vec<Vec<usize>> {
+/// In which order.
+pub(super) struct Plan {
+    /// Indices of packages, wave after wave, each sorted. The first wave is the essential packages with all they depend on.
+    pub waves: Vec<Vec<usize>>,
+    /// For each package, what is to be set up before its `preinst` runs.
+    pub before: Vec<BTreeSet<usize>>,
+}
+
+/// Puts packages into waves.
+pub(super) fn plan(packages: &[&Facts]) -> Plan {
     let names = names(packages);
     let needs: Vec<_> = packages.iter().map(|facts| related(facts, &["Pre-Depends", "Depends"], &names)).collect();
     let first =
@@ -43,7 +51,7 @@ pub(super) fn waves(packages: &[&Facts]) -> Vec<Vec<usize>> {
         placed.extend(&wave);
         waves.push(wave);
     }
-    waves
+    Plan { waves, before }
 }
 
 /// Names of the packages that this one replaces files of.
@@ -114,6 +122,8 @@ mod tests {
             facts("b", "Pre-Depends: a"),
         ];
         let packages: Vec<_> = packages.iter().collect();
-        assert_eq!(waves(&packages), [vec![0, 1, 2, 3, 4], vec![5, 7, 8], vec![6], vec![9, 10]]);
+        let Plan { waves, before } = plan(&packages);
+        assert_eq!(waves, [vec![0, 1, 2, 3, 4], vec![5, 7, 8], vec![6], vec![9, 10]]);
+        assert_eq!(before[6], BTreeSet::from([1, 2, 3, 7, 8]));
     }
 }

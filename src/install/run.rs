@@ -1,7 +1,8 @@
 //! A recipe's `run:` commands: in a copy of the customised tree, captured again, cached by what went in.
 
 use super::root::outside;
-use super::{Error, layer};
+use super::step::{RUN, Subject, Watch};
+use super::{Error, hint, layer};
 use crate::door;
 use crate::progress::Observer;
 use crate::sandbox::{Ids, Limits, Sandbox};
@@ -38,12 +39,29 @@ pub fn run(
         let root = work.join("root");
         let ids = Ids::here()?;
         materialise(&tree, &root, ids)?;
-        for command in commands {
+        let watch = Watch::new("customize", observer);
+        for (index, command) in commands.iter().enumerate() {
             let argv: Vec<_> = command.iter().map(String::as_str).collect();
-            Sandbox::new(&root, epoch, limits).run(&argv, observer).map_err(Error::Run)?;
+            let subject = Subject::new("running", RUN, &format!("step {} (`{}`)", index + 1, shown(command)));
+            let result = watch.run(&Sandbox::new(&root, epoch, limits), &argv, subject);
+            result.map_err(|mut error| {
+                if let Error::Step(failure) = &mut error {
+                    hint::add(failure, None);
+                }
+                error
+            })?;
         }
+        watch.summarise();
         layer::save(work, epoch, ids)
     })
+}
+
+/// A command as people recognise it: the first words of its first line.
+fn shown(command: &[String]) -> String {
+    const LONGEST: usize = 60;
+    let whole = command.join(" ");
+    let line: String = whole.lines().next().unwrap_or_default().chars().take(LONGEST).collect();
+    if line.len() < whole.len() { format!("{line}…") } else { line }
 }
 
 /// Writes a tree as files below `root`, owned by `ids`.

@@ -46,7 +46,7 @@ pub(super) fn unpack(
     root: &Root,
     diversions: &Diversions,
     ledger: &Ledger,
-    done: &(dyn Fn() + Sync),
+    done: &(dyn Fn(&str) + Sync),
 ) -> Result<Vec<Vec<String>>, Error> {
     let replaces = packages.iter().map(|package| (package.name(), plan::replaces(&package.facts))).collect();
     let target = Target { root, diversions, ledger, folders: Mutex::default(), replaces };
@@ -66,7 +66,7 @@ pub(super) fn unpack(
                         next.store(order.len(), Ordering::Relaxed);
                     }
                     lock(&results).insert(*at, result);
-                    done();
+                    done(package.name());
                 }
             });
         }
@@ -106,14 +106,21 @@ impl Target<'_> {
     fn package(&self, rank: usize, package: &Package) -> Result<Vec<String>, Error> {
         let mut list = Vec::new();
         let mut place = None;
+        let conffiles = package.text("conffiles").unwrap_or_default();
+        let conffiles: BTreeSet<&str> = conffiles.lines().map(str::trim).collect();
         package.deb.visit(|file, bytes| {
             let listed = if file.path.as_str() == "/" { "/.".to_owned() } else { file.path.to_string() };
             let file = DebFile { path: self.diverted(package.name(), &file.path), ..file };
-            if file.kind != DebFileKind::Directory && !self.claim(package.name(), &file.path, &listed)? {
+            let claim = match &file.kind {
+                DebFileKind::Directory => Claim::Shared,
+                _ => self.claim(package.name(), &file.path, &listed)?,
+            };
+            if claim == Claim::Refused {
                 return Ok(());
             }
+            let keeps = claim == Claim::First && conffiles.contains(listed.as_str());
             list.push(listed);
-            let entry = Entry { file: &file, package: package.name(), rank };
+            let entry = Entry { file: &file, package: package.name(), rank, keeps };
             self.entry(&entry, bytes, &mut place).map_err(|cause| Error::Unpack {
                 package: package.name().to_owned(),
                 path: file.path.clone(),
@@ -130,23 +137,24 @@ impl Target<'_> {
         }
     }
 
-    /// Notes that a package owns a path; false when another one that replaces it owns it already.
-    fn claim(&self, package: &str, path: &GuestPath, listed: &str) -> Result<bool, Error> {
+    /// Notes that a package owns a path, unless another one that replaces it owns it already.
+    fn claim(&self, package: &str, path: &GuestPath, listed: &str) -> Result<Claim, Error> {
         let mut owners = lock(&self.ledger.owners);
         let replaces = |a: &str, b: &str| self.replaces.get(a).is_some_and(|names| names.contains(b));
         let claim = (package.to_owned(), listed.to_owned());
+        let first = !owners.contains_key(&merged(path));
         match owners.get(&merged(path)) {
             None => {}
             Some((owner, _)) if owner == package => {}
             Some(old) if replaces(package, &old.0) => lock(&self.ledger.replaced).push(old.clone()),
-            Some((owner, _)) if replaces(owner, package) => return Ok(false),
+            Some((owner, _)) if replaces(owner, package) => return Ok(Claim::Refused),
             Some((owner, _)) => {
                 let (first, second) = (owner.clone(), package.to_owned());
                 return Err(Error::Overlap { path: path.clone(), first, second });
             }
         }
         owners.insert(merged(path), claim);
-        Ok(true)
+        Ok(if first { Claim::First } else { Claim::Shared })
     }
 
     /// Whether no other package has replaced the path since it was claimed.
@@ -249,10 +257,16 @@ impl Target<'_> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = entry.file;
         let mut target = None;
-        self.fresh(folder, entry, || {
-            target = Some(rustix::fs::openat(folder, file.path.name(), flags, Mode::from_raw_mode(0o600))?);
-            Ok(())
-        })?;
+        if entry.keeps && is_file(folder, file.path.name()) {
+            let name = format!("{}{NEW}", file.path.name());
+            let _ = rustix::fs::unlinkat(folder, &name, AtFlags::empty());
+            target = Some(rustix::fs::openat(folder, &name, flags, Mode::from_raw_mode(0o600))?);
+        } else {
+            self.fresh(folder, entry, || {
+                target = Some(rustix::fs::openat(folder, file.path.name(), flags, Mode::from_raw_mode(0o600))?);
+                Ok(())
+            })?;
+        }
         let Some(target) = target else { return Ok(()) };
         let mut target = BufWriter::with_capacity(COPY_BUFFER, File::from(target));
         io::copy(bytes, &mut target)?;
@@ -294,6 +308,22 @@ struct Entry<'a> {
     file: &'a DebFile,
     package: &'a str,
     rank: usize,
+    /// A configuration file that no package owned: what is there stays, and dpkg decides when it sets up the package.
+    keeps: bool,
+}
+
+/// Where dpkg puts a configuration file until it has decided. Source: `DPKGNEWEXT` in dpkg's `lib/dpkg/dpkg.h`.
+pub(super) const NEW: &str = ".dpkg-new";
+
+/// Whose a path is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Claim {
+    /// This package's, and no other package has had it.
+    First,
+    /// This package's, and others' before or beside it.
+    Shared,
+    /// Another package's that replaces this one.
+    Refused,
 }
 
 /// Where a path is once `/bin`, `/lib` and so on are links into `/usr`.
@@ -307,8 +337,16 @@ fn merged(path: &GuestPath) -> GuestPath {
 }
 
 fn is_directory(folder: BorrowedFd, name: &str) -> bool {
+    is_of(FileType::Directory, folder, name)
+}
+
+fn is_file(folder: BorrowedFd, name: &str) -> bool {
+    is_of(FileType::RegularFile, folder, name)
+}
+
+fn is_of(kind: FileType, folder: BorrowedFd, name: &str) -> bool {
     rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)
-        .is_ok_and(|status| FileType::from_raw_mode(status.st_mode) == FileType::Directory)
+        .is_ok_and(|status| FileType::from_raw_mode(status.st_mode) == kind)
 }
 
 fn time(folder: BorrowedFd, name: &str, file: &DebFile) -> io::Result<()> {

@@ -52,7 +52,7 @@ impl Line {
             }
             Event::Note(text) => Some(Self::Note(text)),
             Event::Warning(text) => Some(Self::Warning(text)),
-            Event::Started { .. } | Event::Advanced { .. } | Event::Detail(_) => None,
+            Event::Started { .. } | Event::Advanced { .. } | Event::Doing { .. } | Event::Detail(_) => None,
         }
     }
 

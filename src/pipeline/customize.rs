@@ -8,7 +8,7 @@ use crate::progress::Observer;
 use crate::recipe::{Artifact, Recipe};
 use crate::sandbox::Limits;
 use crate::store::Store;
-use crate::tree::{self, Node, NodeKind, Sources, Tree};
+use crate::tree::{self, Content, Node, NodeKind, Sources, Tree};
 use crate::values::{GuestPath, Hasher, Sha256};
 
 /// Where the guest's network is declared.
@@ -108,17 +108,33 @@ fn resolver(tree: &mut Tree, network: &NetworkSpec, epoch: i64) -> Result<(), tr
     tree.insert_file(PATH, 0o644, epoch, text.as_str())
 }
 
-fn ship(tree: &mut Tree, artifact: &Artifact, epoch: i64, sources: &mut Sources) -> Result<ArtifactFile, Error> {
-    let fail = |cause| Error::Tree { what: format!("the artifact {}", artifact.path), cause };
+/// Whether everything of this machine that the recipe ships is there and can be shipped. Asked before anything is fetched.
+pub(super) fn inputs(recipe: &Recipe) -> Result<(), Error> {
+    let mut sources = Sources::new(recipe.image.size.0);
+    for folder in &recipe.overlays {
+        let what = || format!("the overlay {}", folder.display());
+        tree::overlay(&mut Tree::new(0), folder, 0, &mut sources)
+            .map_err(|cause| Error::Tree { what: what(), cause })?;
+    }
+    recipe.artifacts.iter().try_for_each(|artifact| contents(artifact, &mut sources).map(|_| ()))
+}
+
+/// An artifact's bytes, and their digest.
+fn contents(artifact: &Artifact, sources: &mut Sources) -> Result<(Content, Sha256), Error> {
     let mut digest = Hasher::default();
     let content = sources.content(&artifact.source, "an artifact for this image", |bytes| digest.update(bytes));
-    let content = content.map_err(|error| match error {
+    let content = content.map_err(|cause| match cause {
         tree::Error::Door(error) if error.is_absent() => {
             Error::Artifact { path: artifact.source.clone(), hint: artifact.hint.clone() }
         }
-        error => fail(error),
+        cause => Error::Tree { what: format!("the artifact {}", artifact.path), cause },
     })?;
-    let sha256 = digest.finish();
+    Ok((content, digest.finish()))
+}
+
+fn ship(tree: &mut Tree, artifact: &Artifact, epoch: i64, sources: &mut Sources) -> Result<ArtifactFile, Error> {
+    let (content, sha256) = contents(artifact, sources)?;
+    let fail = |cause| Error::Tree { what: format!("the artifact {}", artifact.path), cause };
     let (uid, gid) = tree::owner(tree, &artifact.owner, &artifact.group).map_err(fail)?;
     let mut node = Node::new(NodeKind::File(content), artifact.mode, epoch);
     (node.meta.uid, node.meta.gid) = (uid, gid);

@@ -96,6 +96,23 @@ pub enum Error {
     },
 }
 
+/// A build that did not finish, and where the words of what failed in it are kept.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct Failure {
+    /// Why not.
+    #[source]
+    pub error: Box<Error>,
+    /// The log, when a program in the sandbox failed.
+    pub log: Option<PathBuf>,
+}
+
+impl<E: Into<Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self { error: Box::new(error.into()), log: None }
+    }
+}
+
 /// What to do when the disk that takes the image is full.
 fn full(cause: &io::Error) -> &'static str {
     match cause.kind() {

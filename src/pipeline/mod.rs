@@ -9,7 +9,7 @@ mod log;
 mod staging;
 mod write;
 
-pub use error::Error;
+pub use error::{Error, Failure};
 
 use crate::debian::{self, Lock, Role};
 use crate::findings::{Evidence, Finding, Origin, Severity};
@@ -22,7 +22,7 @@ use crate::store::Store;
 use crate::values::{ByteSize, Sha256};
 use log::Log;
 use staging::Staging;
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use write::Parts;
 
@@ -62,9 +62,9 @@ pub struct BuildReport {
     pub initrd: u64,
 }
 
-/// Builds one image folder, `OUTPUT/NAME`.
-pub fn build(options: &BuildOptions, observer: &dyn Observer) -> Result<BuildReport, Error> {
-    let recipe = recipe::load_confined(&options.recipe, &options.set, &options.confinement).map_err(Error::Recipe)?;
+/// Builds one image folder, `OUTPUT/NAME`. When a program in the sandbox fails, the log stays, as `OUTPUT/NAME.failed.log`.
+pub fn build(options: &BuildOptions, observer: &dyn Observer) -> Result<BuildReport, Failure> {
+    let recipe = load(options)?;
     let staging = begin(&options.output, &recipe.name, observer)?;
     let mut report = build_into(&staging, &recipe, options, &swept_store()?, observer)?;
     report.folder = publish(staging, &options.output, &recipe.name)?;
@@ -73,8 +73,8 @@ pub fn build(options: &BuildOptions, observer: &dyn Observer) -> Result<BuildRep
 
 /// Builds twice, the second time from packages anew, and compares the results. Publishes the image when they are the
 /// same; otherwise names the first path that differs.
-pub fn check(options: &BuildOptions, observer: &dyn Observer) -> Result<BuildReport, Error> {
-    let recipe = recipe::load_confined(&options.recipe, &options.set, &options.confinement).map_err(Error::Recipe)?;
+pub fn check(options: &BuildOptions, observer: &dyn Observer) -> Result<BuildReport, Failure> {
+    let recipe = load(options)?;
     let first = begin(&options.output, &recipe.name, observer)?;
     let store = swept_store()?;
     let mut report = build_into(&first, &recipe, options, &store, observer)?;
@@ -132,6 +132,13 @@ pub fn examine(path: &Path, set: &[(String, String)], confinement: &Confinement)
     vec![Finding::new(recipe::STALE_LOCK, Severity::Warning, problem).at(place).help(help)]
 }
 
+/// The recipe, once everything that it ships has been looked at.
+fn load(options: &BuildOptions) -> Result<Recipe, Error> {
+    let recipe = recipe::load_confined(&options.recipe, &options.set, &options.confinement).map_err(Error::Recipe)?;
+    customize::inputs(&recipe)?;
+    Ok(recipe)
+}
+
 fn compare(first: &Path, second: &Path, name: &str) -> Result<(), Error> {
     let open = |path: &Path| File::open(path).map_err(|cause| Error::Folder { path: path.into(), cause });
     let Some(offset) = image::first_difference(&open(first)?, &open(second)?)? else { return Ok(()) };
@@ -174,14 +181,37 @@ fn publish(staging: Staging, output: &Path, name: &str) -> Result<PathBuf, Error
     staging.publish().map_err(|cause| Error::Folder { path: output.join(name), cause })
 }
 
+const LOG: &str = "build.log";
+
 fn build_into(
     staging: &Staging,
     recipe: &Recipe,
     options: &BuildOptions,
     store: &Store,
     observer: &dyn Observer,
+) -> Result<BuildReport, Failure> {
+    let _ = fs::remove_file(failed_log(options, recipe));
+    stages(staging, recipe, options, store, observer).map_err(|error| {
+        let program = matches!(error, Error::Install(install::Error::Step(_)));
+        let log = program.then(|| failed_log(options, recipe));
+        let log = log.filter(|log| fs::rename(staging.path(LOG), log).is_ok());
+        Failure { error: Box::new(error), log }
+    })
+}
+
+/// Where the log of a build that failed is kept until the next one.
+fn failed_log(options: &BuildOptions, recipe: &Recipe) -> PathBuf {
+    options.output.join(format!("{}.failed.log", recipe.name))
+}
+
+fn stages(
+    staging: &Staging,
+    recipe: &Recipe,
+    options: &BuildOptions,
+    store: &Store,
+    observer: &dyn Observer,
 ) -> Result<BuildReport, Error> {
-    let path = staging.path("build.log");
+    let path = staging.path(LOG);
     let log = Log::create(&path, observer).map_err(|cause| Error::Folder { path, cause })?;
     let observer: &dyn Observer = &log;
     let lock = current_lock(recipe, options, store, observer)?;

@@ -31,8 +31,11 @@ pub(super) fn each(output: impl Read, mut each: impl FnMut(String)) -> io::Resul
     Ok(())
 }
 
+/// A line without its colours, and of a progress bar the last state.
 fn text(line: &[u8]) -> String {
-    String::from_utf8_lossy(line).trim_end().to_owned()
+    let line = String::from_utf8_lossy(line);
+    let line = anstream::adapter::strip_str(line.trim_end()).to_string();
+    line.rsplit('\r').next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -48,6 +51,7 @@ mod tests {
     #[test]
     fn lines_are_split_and_cut() {
         assert_eq!(lines(b"one\n\ntwo \r\nlast"), ["one", "", "two", "last"]);
+        assert_eq!(lines(b"\x1b[31mred\x1b[0m\n 10%\r100%"), ["red", "100%"]);
         let long = [vec![b'x'; 1 << 20], b"\nnext\n".to_vec()].concat();
         let found = lines(&long);
         assert_eq!((found[0].len(), found[1].as_str()), (LONGEST, "next"));

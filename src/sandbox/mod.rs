@@ -82,7 +82,8 @@ pub enum Ending {
 }
 
 impl Ending {
-    fn help(self) -> &'static str {
+    /// What to do about it, as a line of its own after the message.
+    pub fn help(self) -> &'static str {
         match self {
             Self::Limit(Excess::Disk, _) => room(&io::ErrorKind::StorageFull.into()),
             Self::Limit(Excess::Memory, _) => "\nhelp: give it more with `--step-memory`",

@@ -118,7 +118,7 @@ fn sweep(scratch: &Path) {
     }
 }
 
-fn copy_folder(from: &Path, to: &Path) {
+pub fn copy_folder(from: &Path, to: &Path) {
     succeed(Command::new("mkdir").arg("-p").arg(to));
     succeed(Command::new("cp").arg("-a").arg(from.join(".")).arg(to));
 }

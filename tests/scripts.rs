@@ -1,0 +1,312 @@
+//! Packages whose scripts misbehave, or want what dpkg gives them: who is named, what is said, what is kept.
+
+mod common;
+
+use common::package::Package;
+use common::workshop::{Run, Workshop};
+use common::{cache, recipes};
+use goldsmith::debian::{self, Deb, FetchedPackage, Lock, LockedPackage, Role};
+use goldsmith::image::View;
+use goldsmith::progress::Silent;
+use goldsmith::store::Store;
+use goldsmith::values::Sha256;
+use std::collections::BTreeSet;
+use std::fs;
+
+/// A workshop whose recipe `made` installs, besides what `roots` need, packages of the test's own.
+struct Made {
+    workshop: Workshop,
+}
+
+impl Made {
+    /// With all packages of the minimal image when no roots are given; else with the essential ones and the roots'.
+    fn new(roots: &[&str]) -> Self {
+        let workshop = Workshop::new().without(&[]);
+        let text = "schema: goldsmith/v1\nname: made\ninclude: [minimal.yaml]\n";
+        workshop.write("recipes/made.yaml", text);
+        let lock = Lock::read(&recipes().join("recipes/minimal.lock")).unwrap().unwrap();
+        let packages = debian::fetch(&lock, &Store::at(&cache()).unwrap(), true, &Silent).unwrap();
+        let kept = if roots.is_empty() { None } else { Some(closure(&packages, roots)) };
+        fs::copy(workshop.path("recipes/minimal.lock"), workshop.path("recipes/made.lock")).unwrap();
+        workshop.relock("recipes/made.lock", |lock| {
+            lock.packages.retain(|package| {
+                package.role != Role::Rootfs || kept.as_ref().is_none_or(|kept| kept.contains(&package.name))
+            });
+        });
+        Self { workshop }
+    }
+
+    /// Takes the packages made so far away and adds these.
+    fn with(&self, packages: Vec<(&str, Package)>) -> &Self {
+        self.workshop.relock("recipes/made.lock", |lock| {
+            lock.packages.retain(|package| !package.path.starts_with("pool/made/"));
+            for (name, package) in packages {
+                let bytes = package.finish();
+                let sha256 = Sha256::of(&bytes);
+                let text = sha256.to_string();
+                self.workshop.write(&format!("cache/v1/files/{}/{text}", &text[..2]), &bytes);
+                lock.packages.push(LockedPackage {
+                    name: name.to_owned(),
+                    version: "1.0".to_owned(),
+                    architecture: "all".to_owned(),
+                    role: Role::Rootfs,
+                    essential: false,
+                    archive: 0,
+                    path: format!("pool/made/{name}.deb"),
+                    size: bytes.len() as u64,
+                    sha256,
+                });
+            }
+        });
+        self
+    }
+
+    fn build(&self, more: &[&str]) -> Run {
+        let arguments = ["build", "recipes/made.yaml", "--offline"].iter().chain(more).copied().collect::<Vec<_>>();
+        self.workshop.run(&arguments)
+    }
+
+    /// Builds, which fails with exactly this first line.
+    #[track_caller]
+    fn fails(&self, first: &str, parts: &[&str]) -> Run {
+        let run = self.build(&[]);
+        run.failed(1, parts);
+        let error = run.stderr.lines().find(|line| line.starts_with("error: ")).unwrap();
+        assert_eq!(error, format!("error: {first}"), "{run:#?}");
+        // Nothing of what goldsmith itself gives to a shell.
+        for own in ["mkfifo", "xargs", "status-fd", "processing: ", "layers/base"] {
+            assert!(!run.stderr.contains(own), "{own} in {run:#?}");
+        }
+        run
+    }
+}
+
+/// The essential packages, the named ones, and all that they depend on.
+fn closure(packages: &[FetchedPackage], roots: &[&str]) -> BTreeSet<String> {
+    let installed: Vec<_> = packages.iter().filter(|fetched| fetched.package.role == Role::Rootfs).collect();
+    let field = |control: &str, name: &str| {
+        let line = control.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        line.unwrap_or_default().to_owned()
+    };
+    let controls: Vec<_> = installed
+        .iter()
+        .map(|fetched| {
+            let control = Deb::open(&fetched.file).unwrap().control().unwrap();
+            (fetched.package.name.clone(), String::from_utf8(control["control"].1.clone()).unwrap())
+        })
+        .collect();
+    let provider = |name: &str| {
+        let provides =
+            |control: &str| field(control, "Provides").split(", ").any(|p| p.split(' ').next() == Some(name));
+        let known = controls.iter().find(|(package, control)| package == name || provides(control));
+        known.map(|(package, _)| package.clone())
+    };
+    let essential = installed.iter().filter(|fetched| fetched.package.essential);
+    let mut waiting: Vec<_> = essential.map(|fetched| fetched.package.name.clone()).collect();
+    waiting.extend(roots.iter().map(|name| (*name).to_owned()));
+    let mut found = BTreeSet::new();
+    while let Some(name) = waiting.pop() {
+        let Some((_, control)) = controls.iter().find(|(package, _)| *package == name) else { continue };
+        if found.insert(name) {
+            let needs = field(control, "Depends") + ", " + &field(control, "Pre-Depends");
+            for group in needs.split(", ") {
+                let mut names = group.split(" | ").filter_map(|one| one.split([' ', ':']).next());
+                waiting.extend(names.find_map(provider));
+            }
+        }
+    }
+    found
+}
+
+fn script(lines: &str) -> String {
+    format!("#!/bin/sh\nset -e\n{lines}\n")
+}
+
+#[test]
+fn a_failing_script_is_named_with_its_own_last_words() {
+    // With Python there is a queue beside dpkg.
+    let made = Made::new(&["python3"]);
+    // Set up in an order that is dpkg's: others come before and after.
+    let postinst =
+        script("echo first words\nprintf 'no newline'\necho >&2\necho 'cannot go on: mailname' >&2\nexit 75");
+    made.with(vec![
+        ("aa-other", Package::new("aa-other").control("./postinst", &script("echo others words"))),
+        ("mm-broken", Package::new("mm-broken").control("./postinst", &postinst)),
+        ("zz-after", Package::with("zz-after", "Depends: mm-broken\n")),
+    ]);
+    let log = "images/made.failed.log";
+    let words = [
+        "  | first words\n  | no newline\n  | cannot go on: mailname\nhelp: all that was said is in images/made.failed.log",
+    ];
+    let run = made.fails("mm-broken: postinst failed with exit status 75", &words);
+    assert!(!run.stderr.contains("others words") && !run.stderr.contains("zz-after"), "{run:#?}");
+    assert_eq!(made.workshop.names("images"), ["made.failed.log"]);
+    let text = fs::read_to_string(made.workshop.path(log)).unwrap();
+    for part in ["  mm-broken: cannot go on: mailname", "  unpacking mm-broken", "  setting up libc6"] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    let times = text.lines().all(|line| line.get(..8).is_some_and(|time| time.trim().parse::<f64>().is_ok()));
+    assert!(times, "{text}");
+}
+
+#[test]
+fn scripts_of_every_kind_are_named() {
+    let made = Made::new(&["debconf"]);
+    let asks = "#!/bin/sh\n. /usr/share/debconf/confmodule\nset -e\ndb_input critical asks/name\ndb_go\n";
+    let templates = "Template: asks/name\nType: string\nDescription: a name\n";
+    let trigger = Package::new("has-trigger")
+        .control("./postinst", "#!/bin/sh\n[ \"$1\" != triggered ] || { echo pulled; exit 7; }\n")
+        .control("./triggers", "interest-noawait pull-it\n");
+    let pull = Package::with("pulls", "Depends: has-trigger\n").control("./postinst", &script("dpkg-trigger pull-it"));
+    let one = |name: &'static str, kind: &str, text: &str| vec![(name, Package::new(name).control(kind, text))];
+    let cases = [
+        (
+            one("early", "./preinst", &script("echo wants more\nexit 3")),
+            "early: preinst failed with exit status 3",
+            "  | wants more\n",
+        ),
+        (
+            vec![("has-trigger", trigger), ("pulls", pull)],
+            "has-trigger: postinst for its triggers failed with exit status 7",
+            "  | pulled\n",
+        ),
+        (
+            one("shot", "./postinst", &script("kill -9 $$")),
+            "shot: postinst was killed by signal (Killed)",
+            "help: all that",
+        ),
+        (
+            vec![(
+                "asks",
+                Package::with("asks", "Depends: debconf\n")
+                    .control("./postinst", asks)
+                    .control("./templates", templates),
+            )],
+            "asks: postinst failed with exit status 30",
+            "without a default are `asks/name`; all that was said",
+        ),
+        (
+            one("reads", "./postinst", &script("read answer")),
+            "reads: postinst failed with exit status 1",
+            "standard input, which is empty",
+        ),
+    ];
+    for (packages, first, part) in cases {
+        made.with(packages).fails(first, &[part]);
+    }
+}
+
+#[test]
+fn a_script_that_never_ends_is_named_while_it_runs_and_when_it_is_ended() {
+    let made = Made::new(&["dpkg"]);
+    let postinst = script("echo starting bad-hangd\nexec sleep 1000000");
+    made.with(vec![("bad-hang", Package::new("bad-hang").control("./postinst", &postinst))]);
+    let run = made.build(&["--step-timeout=25s"]);
+    run.failed(
+        1,
+        &[
+            "  setting up bad-hang (postinst), 10 s\n",
+            "error: bad-hang: postinst was ended: it ran for more than 25 seconds\n  | starting bad-hangd\nhelp: ",
+            "--step-timeout",
+            "images/made.failed.log",
+        ],
+    );
+}
+
+#[test]
+fn a_step_of_the_recipe_is_named_with_what_it_wants() {
+    let workshop = Workshop::furnished();
+    let cases = [
+        (
+            "[[\"true\"], [sh, -c, \"echo from the step; exit 4\"]]",
+            "error: run: step 2 (`sh -c echo from the step; exit 4`) failed with exit status 4\n  | from the step\nhelp: all that",
+        ),
+        (
+            "[[python3, -c, \"import urllib.request as u; u.urlopen('http://example.org')\"]]",
+            "build steps have no network",
+        ),
+        ("[[sh, -c, \"read x </dev/tty\"]]", "nobody types in a build"),
+        ("[[timedatectl]]", "no service runs in a build"),
+    ];
+    for (steps, part) in cases {
+        workshop.write(
+            "recipes/made.yaml",
+            format!("schema: goldsmith/v1\nname: made\ninclude: [minimal.yaml]\nrun: {steps}\n"),
+        );
+        fs::copy(workshop.path("recipes/minimal.lock"), workshop.path("recipes/made.lock")).unwrap();
+        workshop.run(&["build", "recipes/made.yaml", "--offline"]).failed(1, &[part, "images/made.failed.log"]);
+    }
+}
+
+/// Binds and connects both loopbacks, and takes shared memory.
+const SURROUNDINGS: &str = "\
+import multiprocessing, socket
+for family, place in ((socket.AF_INET, '127.0.0.1'), (socket.AF_INET6, '::1')):
+    server = socket.socket(family)
+    server.bind((place, 0))
+    server.listen()
+    socket.create_connection(server.getsockname()[:2]).close()
+multiprocessing.Lock()
+open('/dev/shm/goldsmith', 'w').write('x')
+";
+
+#[test]
+fn scripts_find_what_dpkg_promises_them() {
+    let made = Made::new(&[]);
+    // Policy 7.2: what a package pre-depends on is set up before its preinst runs.
+    let users = Package::with("zz-users", "Depends: passwd\n").control("./postinst", &script("groupadd -r zzgrp"));
+    let predep =
+        Package::with("aa-predep", "Pre-Depends: zz-users\n").control("./preinst", &script("getent group zzgrp"));
+    // A file that is there already, and one that is not; the same file, and another.
+    let early = Package::new("conf-early").control(
+        "./preinst",
+        &script(
+            "echo mine >/etc/conf-kept\necho same >/etc/conf-same\nchmod 600 /etc/conf-kept\necho mine >/etc/not-conf",
+        ),
+    );
+    let conf = Package::new("conf-owner")
+        .control("./conffiles", "/etc/conf-kept\n/etc/conf-same\n/etc/conf-new\n")
+        .file("./etc/conf-kept", b"theirs\n")
+        .file("./etc/conf-same", b"same\n")
+        .file("./etc/conf-new", b"theirs\n")
+        .file("./etc/not-conf", b"theirs\n");
+    let around = Package::with("around", "Depends: python3\n").control(
+        "./postinst",
+        &format!("#!/usr/bin/python3\n{SURROUNDINGS}\nprint('around: warning: nothing is wrong')\n"),
+    );
+    made.with(vec![
+        ("zz-users", users),
+        ("aa-predep", predep),
+        ("conf-early", early),
+        ("conf-owner", conf),
+        ("around", around),
+    ]);
+    let run = made.build(&[]);
+    run.succeeded();
+    run.failed(0, &["around: around: warning: nothing is wrong", "build.log"]);
+    assert_eq!(made.workshop.names("images"), ["made"]);
+    let log = fs::read_to_string(made.workshop.path("images/made/build.log")).unwrap();
+    assert!(log.contains("  around: around: warning: ") && log.contains("  setting up around (postinst)"), "{log}");
+
+    let view = View::open_path(&made.workshop.path("images/made/rootfs.ext4")).unwrap();
+    let read =
+        |path: &str| view.read(&path.parse().unwrap(), 1 << 24).unwrap().map(|bytes| String::from_utf8(bytes).unwrap());
+    for (path, text) in [
+        ("/etc/conf-kept", Some("mine\n")),
+        ("/etc/conf-kept.dpkg-dist", Some("theirs\n")),
+        ("/etc/conf-kept.dpkg-new", None),
+        ("/etc/conf-same", Some("same\n")),
+        ("/etc/conf-same.dpkg-dist", None),
+        ("/etc/conf-same.dpkg-new", None),
+        ("/etc/conf-new", Some("theirs\n")),
+        ("/etc/not-conf", Some("theirs\n")),
+    ] {
+        assert_eq!(read(path).as_deref(), text, "{path}");
+    }
+    let status = read("/var/lib/dpkg/status").unwrap();
+    assert!(
+        status.contains(" /etc/conf-kept 4b60e63c902af33ad002c798dc6b91e6\n"),
+        "the shipped one's digest, as dpkg notes it"
+    );
+    assert!(!status.contains("newconffile"));
+}
