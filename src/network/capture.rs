@@ -1,6 +1,7 @@
 //! Which guest files the model reads, and reading them.
 
-use super::{FileBytes, GuestFiles, Snapshot, SnapshotNode};
+use super::identities::HOST_KEYS;
+use super::{FileBytes, GuestFiles, IDENTITIES, Identity, Snapshot, SnapshotNode};
 use crate::values::{GuestPath, Sha256};
 use std::collections::BTreeMap;
 
@@ -108,6 +109,11 @@ const NAMES: &[(&str, &str)] = &[
     ("/var/lib/NetworkManager", ""),
 ];
 
+/// What starts sshd.
+const SSHD: &[&str] = &["ssh.service", "ssh.socket", "sshd.service", "sshd.socket"];
+/// Where units are enabled.
+const ETC_UNITS: &str = "/etc/systemd/system";
+
 /// The most entries of one folder that are read. More is nothing a working guest has.
 const MAX_ENTRIES: usize = 512;
 /// The most bytes a snapshot holds.
@@ -138,6 +144,12 @@ pub fn capture<F: GuestFiles>(image: &str, files: &F) -> Result<Snapshot, F::Err
         }
         capture.systemd(root)?;
     }
+    for identity in IDENTITIES {
+        for path in identity.paths(&|folder| files.list(folder))?.into_iter().take(MAX_ENTRIES) {
+            capture.add(path.as_str(), false)?;
+        }
+    }
+    capture.snapshot.keyless_sshd = capture.keyless_sshd()?;
     Ok(capture.snapshot)
 }
 
@@ -170,6 +182,36 @@ impl<F: GuestFiles> Capture<'_, F> {
             self.folder(&folder, |name| name.starts_with("libsystemd-shared-"), false)?;
         }
         Ok(())
+    }
+
+    /// See [`Snapshot::keyless_sshd`].
+    fn keyless_sshd(&self) -> Result<Option<String>, F::Error> {
+        let names = |path: &str| path.parse().map_or_else(|_| Ok(Vec::new()), |path| self.files.list(&path));
+        let there = |path: &str| path.parse().map_or(Ok(None), |path| self.files.node(&path, false));
+        if there("/usr/sbin/sshd")?.is_none() || names("/etc/ssh")?.iter().any(|name| name.ends_with("_key")) {
+            return Ok(None);
+        }
+        let mut starts = None;
+        for folder in names(ETC_UNITS)?.iter().filter(|name| name.ends_with(".wants")) {
+            let units = names(&format!("{ETC_UNITS}/{folder}"))?;
+            starts = starts.or_else(|| units.into_iter().find(|unit| SSHD.contains(&unit.as_str())));
+        }
+        let Some(unit) = starts else { return Ok(None) };
+        if there("/usr/lib/systemd/system/cloud-init.service")?.is_some() {
+            return Ok(None);
+        }
+        for root in BOOT_ROOTS {
+            let folder = format!("{root}/systemd/system");
+            for name in names(&folder)?.iter().filter(|name| name.ends_with(".service")).take(MAX_ENTRIES) {
+                let Ok(path) = format!("{folder}/{name}").parse() else { continue };
+                if let Some(SnapshotNode::File { bytes: FileBytes::Known(bytes), .. }) = self.files.node(&path, true)?
+                    && makes_host_keys(&bytes)
+                {
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(unit))
     }
 
     fn is_directory(&self, path: &str) -> Result<bool, F::Error> {
@@ -223,6 +265,13 @@ impl<F: GuestFiles> Capture<'_, F> {
         }
         Ok(())
     }
+}
+
+/// Whether a unit's file says that it makes ssh host keys.
+pub fn makes_host_keys(unit: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(unit);
+    let makers = ["ssh-keygen", HOST_KEYS];
+    text.lines().any(|line| line.starts_with("Exec") && makers.iter().any(|maker| line.contains(maker)))
 }
 
 /// Where a link at `path` points, `..` stopping at the root.
@@ -280,6 +329,12 @@ impl Snapshot {
             Some((_, SnapshotNode::File { bytes: FileBytes::Present(size) | FileBytes::TooLarge(size), .. })) => *size,
             _ => 0,
         }
+    }
+
+    /// The files of an identity that are there and not empty.
+    pub(super) fn identities(&self, identity: &Identity) -> Vec<String> {
+        let paths = self.nodes.keys().filter(|path| identity.is_at(path)).map(ToString::to_string);
+        paths.filter(|path| self.size(path) > 0).collect()
     }
 
     /// The names of the captured nodes that stand directly in a folder.

@@ -14,6 +14,8 @@ pub struct Snapshot {
     pub nodes: BTreeMap<GuestPath, SnapshotNode>,
     /// What was left out, one sentence each.
     pub unread: Vec<String>,
+    /// The unit that starts sshd, where it has no host keys and no unit of the image makes them.
+    pub keyless_sshd: Option<String>,
 }
 
 /// One captured node.

@@ -72,6 +72,11 @@ impl Guest {
         self.file(&path, "[Unit]").file(&link, &format!("-> {path}"))
     }
 
+    pub fn keyless_sshd(mut self, unit: &str) -> Self {
+        self.0.snapshot.keyless_sshd = Some(unit.to_owned());
+        self
+    }
+
     pub fn mask(self, unit: &str) -> Self {
         self.file(&format!("/etc/systemd/system/{unit}"), "-> /dev/null")
     }

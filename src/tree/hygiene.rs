@@ -54,7 +54,7 @@ const RULES: &[(&str, Rule, &str)] = &[
 ];
 
 /// Applies the rules, and the identity of a machine that has none yet: an empty machine-id (an empty file is no first
-/// boot, a missing one is: machine-id(5)), D-Bus's as a link to it, no ssh host keys.
+/// boot, a missing one is: machine-id(5)), D-Bus's as a link to it, no ssh host keys or other identities that the guest makes anew.
 pub fn hygiene(tree: &mut Tree, epoch: i64) -> Result<(), Error> {
     for (path, rule, _) in RULES {
         let path: GuestPath = path.parse()?;
@@ -64,12 +64,7 @@ pub fn hygiene(tree: &mut Tree, epoch: i64) -> Result<(), Error> {
             Rule::Empty => empty(tree, &path, epoch),
         }
     }
-    let keys: Vec<GuestPath> = tree
-        .below(&"/etc/ssh".parse()?)
-        .filter(|(path, _)| path.name().starts_with("ssh_host_"))
-        .map(|(path, _)| path.clone())
-        .collect();
-    keys.iter().for_each(|key| tree.remove(key));
+    super::identity::renew(tree, epoch)?;
     tree.remove(&"/etc/machine-id".parse()?);
     tree.insert_file("/etc/machine-id", 0o444, epoch, "")?;
     tree.remove(&"/var/lib/dbus/machine-id".parse()?);

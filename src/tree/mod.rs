@@ -6,6 +6,7 @@
 mod capture;
 mod error;
 mod hygiene;
+mod identity;
 mod overlay;
 mod sources;
 mod units;

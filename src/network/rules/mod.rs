@@ -47,6 +47,7 @@ mod no_device;
 mod no_dhcp_client;
 mod no_dhcp_server;
 mod no_driver;
+mod no_host_keys;
 mod no_match;
 mod no_metadata;
 mod no_netmask;
@@ -70,6 +71,7 @@ mod several_ip;
 mod shadowed_file;
 mod shared_client_id;
 mod shared_hostname;
+mod shared_identities;
 mod shared_machine_id;
 mod shared_secrets;
 mod silent_console;
@@ -164,6 +166,8 @@ pub const RULES: &[&Rule] = &[
     &shared_secrets::SHARED_SECRETS,
     &shared_hostname::SHARED_HOSTNAME,
     &read_only_root::READ_ONLY_ROOT,
+    &shared_identities::SHARED_IDENTITIES,
+    &no_host_keys::NO_HOST_KEYS,
     &inert_ip::INERT_IP,
     &static_ip_vs_dhcp::STATIC_IP_VS_DHCP,
     &two_static_addresses::TWO_STATIC_ADDRESSES,

@@ -480,6 +480,19 @@ fn names_and_identity() -> Vec<Case> {
             Guest::new().netplan(&ethernet("dhcp4: true, dhcp4-overrides: {send-hostname: false, hostname: golden}")),
         ),
         ("NET-I008", I, good().file("/etc/hostname", "golden\n"), good().file("/etc/hostname", "localhost\n")),
+        (
+            "NET-I010",
+            E,
+            good().file("/etc/ejabberd/ejabberd.pem", "key"),
+            good().file("/etc/ejabberd/ejabberd.pem", ""),
+        ),
+        (
+            "NET-I010",
+            W,
+            good().file("/var/lib/postgresql/15/main/global/pg_control", "x"),
+            good().file("/var/lib/postgresql/15/main/global/pg_filenode.map", "x"),
+        ),
+        ("NET-I011", W, good().keyless_sshd("ssh.service"), good()),
         ("NET-I009", E, good().without("/etc/machine-id").args("ro"), good().args("ro")),
     ]
 }
