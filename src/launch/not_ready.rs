@@ -9,6 +9,7 @@ use crate::network::NetworkMode;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::net::Ipv4Addr;
+use std::path::Path;
 
 /// How many lines of the console a diagnosis looks at.
 const LINES: usize = 400;
@@ -75,7 +76,7 @@ impl Vm {
             ended,
             halted: halted.as_deref(),
             console: &console,
-            units: &self.failed_units(&console),
+            units: &failed_units(&self.record.image.join(&self.manifest.image.file), &console),
             said,
             frames,
             guest: Some(self.mac),
@@ -92,21 +93,20 @@ impl Vm {
         });
         NotReady { name: name.to_string(), failed: failed.collect(), diagnosis, passed }
     }
+}
 
-    /// The units that failed, with the ports that their files in the image name.
-    fn failed_units(&self, console: &str) -> Vec<Failed> {
-        let mut units = diagnosis::failed(console);
-        if !units.is_empty()
-            && let Ok(image) = View::open_path(&self.record.image.join(&self.manifest.image.file))
-        {
-            for unit in &mut units {
-                // What cannot be read says nothing.
-                let read =
-                    |folder: &&str| image.read(&format!("{folder}/{}", unit.name).parse().ok()?, MAX_UNIT).ok()?;
-                let text = UNITS.iter().find_map(read).unwrap_or_default();
-                unit.ports = diagnosis::ports(&String::from_utf8_lossy(&text));
-            }
+/// The units that failed, with the ports that their files in the image name.
+pub(super) fn failed_units(image: &Path, console: &str) -> Vec<Failed> {
+    let mut units = diagnosis::failed(console);
+    if !units.is_empty()
+        && let Ok(image) = View::open_path(image)
+    {
+        for unit in &mut units {
+            // What cannot be read says nothing.
+            let read = |folder: &&str| image.read(&format!("{folder}/{}", unit.name).parse().ok()?, MAX_UNIT).ok()?;
+            let text = UNITS.iter().find_map(read).unwrap_or_default();
+            unit.ports = diagnosis::ports(&String::from_utf8_lossy(&text));
         }
-        units
     }
+    units
 }

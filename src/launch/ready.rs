@@ -2,6 +2,7 @@
 
 use super::diagnosis::{self, Unpassed};
 use super::host::{Attachment, Watch};
+use super::not_ready::failed_units;
 use super::probe::{self, Failure};
 use super::vmm::{Vmm, file, tail};
 use super::{Error, Secret, Vm};
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,6 +26,10 @@ const LOOK: Duration = Duration::from_millis(20);
 const READ: Duration = Duration::from_secs(1);
 /// How many of the console's last lines tell a kernel that stays dead.
 const LINES: usize = 10;
+/// How many of them tell a unit that has failed.
+const UNITS: usize = 400;
+/// How long a probe may still pass after the unit that would answer it has failed for good: something else may start it.
+const MERCY: Duration = Duration::from_secs(5);
 
 /// A probe that has passed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -74,6 +80,7 @@ impl Vm {
         let board = Mutex::new(Board { outcomes: vec![Outcome::default(); probes.len()], ..Board::default() });
         let mut address_after = None;
         let (console, timeout) = (self.console(), self.timeout);
+        let image = self.record.image.join(&self.manifest.image.file);
         let Self { vmm, attachment, watch, started, .. } = self;
         let ended = std::thread::scope(|scope| {
             for (index, probe) in probes.iter().enumerate() {
@@ -87,7 +94,7 @@ impl Vm {
                 });
             }
             let mut look = || look(vmm, attachment, watch.as_mut(), &probes, &board);
-            let mut read = Instant::now();
+            let (mut read, mut hopeless) = (Instant::now(), None);
             let ended = loop {
                 if stop() {
                     break Ok(End::Stopped);
@@ -95,6 +102,11 @@ impl Vm {
                 if read.elapsed() > READ {
                     if diagnosis::is_dead(&tail(&console, LINES)) {
                         break Ok(End::Dead);
+                    }
+                    if !is_hopeless(&image, &tail(&console, UNITS), &probes, &board) {
+                        hopeless = None;
+                    } else if hopeless.get_or_insert_with(Instant::now).elapsed() > MERCY {
+                        break Ok(End::Failed);
                     }
                     read = Instant::now();
                 }
@@ -169,6 +181,23 @@ enum End {
     Vmm(String),
     /// The kernel panicked and stays so: waiting for the probes would be in vain.
     Dead,
+    /// A unit that would answer a probe has failed for good.
+    Failed,
+}
+
+/// Whether a probe waits for a unit that is not started again.
+fn is_hopeless(image: &Path, console: &str, probes: &[Probe], board: &Mutex<Board>) -> bool {
+    if !diagnosis::failed(console).iter().any(|unit| unit.last) {
+        return false;
+    }
+    let units = failed_units(image, console);
+    let gone = units.iter().filter(|unit| unit.last || unit.dependent);
+    let waits = |unit: &diagnosis::Failed| {
+        let board = lock(board);
+        let mut pending = probes.iter().zip(&board.outcomes).filter(|(_, outcome)| outcome.passed.is_none());
+        pending.any(|(probe, _)| diagnosis::answers(unit, &probe.name, probe.check.port()))
+    };
+    gone.into_iter().any(waits)
 }
 
 /// Looks at the VM once: its NIC, its probes, its process. None: nothing has ended.

@@ -5,6 +5,7 @@
 
 mod capture;
 mod error;
+mod failures;
 mod hygiene;
 mod identity;
 mod overlay;
@@ -15,6 +16,7 @@ mod users;
 pub(crate) use capture::translate_acl;
 pub use capture::{capture, capture_as};
 pub use error::Error;
+pub use failures::failures;
 pub use hygiene::hygiene;
 pub use overlay::overlay;
 pub use sources::Sources;

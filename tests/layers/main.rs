@@ -118,8 +118,12 @@ fn the_unit_that_configures_the_nic_fails() {
         append: "systemd.wants=break-networkd.service systemd.wants=unrelated.service",
         layer: "unit",
         message: &["systemd-networkd.service failed to start: the guest has not asked for a lease"],
-        help: "goldsmith logs broken-1",
-        console: &["[FAILED] Failed to start systemd-ne", "See 'systemctl status systemd-networkd.service'"],
+        help: "last words are on the console",
+        console: &[
+            "[FAILED] Failed to start systemd-ne",
+            "goldsmith: failed: systemd-networkd.service",
+            "  | systemd-networkd.service: Main process exited, code=exited, status=1/FAILURE",
+        ],
         unsaid: &["DHCP"],
         ..CASE
     }

@@ -66,6 +66,10 @@ pub fn is_booting(console: &str) -> bool {
     find(console, &["[  OK  ] "]).is_some() && !console.lines().any(reached)
 }
 
+/// What stands before a unit that has failed and is not started again, and before what it said last. goldsmith's images print
+/// it (`tree`), also once the boot is over.
+const LAST: &str = "goldsmith: failed: ";
+
 /// A unit that did not start, by what systemd printed while it booted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failed {
@@ -73,6 +77,8 @@ pub struct Failed {
     pub name: String,
     /// Whether it was not even tried, because a unit that it needs failed.
     pub dependent: bool,
+    /// Whether it is not started again.
+    pub last: bool,
     /// The TCP ports that its file in the image names where it says what runs or listens.
     pub ports: Vec<u16>,
     /// The console's line.
@@ -85,6 +91,13 @@ pub fn failed(console: &str) -> Vec<Failed> {
     let mut failed: Vec<Failed> = Vec::new();
     let lines: Vec<&str> = console.lines().map(str::trim).collect();
     for (number, line) in lines.iter().enumerate() {
+        if let Some((_, name)) = line.split_once(LAST) {
+            failed.retain(|unit| unit.name != name);
+            // Whatever comes after the name in other lines.
+            let (name, label) = (name.to_owned(), format!("{name}…"));
+            failed.push(Failed { name, dependent: false, last: true, ports: Vec::new(), line: number, label });
+            continue;
+        }
         let Some((word, text)) = line.strip_prefix('[').and_then(|line| line.split_once(']')) else { continue };
         let text = text.trim();
         if word.trim() == "OK" {
@@ -96,7 +109,7 @@ pub fn failed(console: &str) -> Vec<Failed> {
         let Some(name) = name(label).or_else(|| after.find_map(|line| status(line))) else { continue };
         if !failed.iter().any(|unit| unit.name == name) {
             let (dependent, label) = (word.trim() == "DEPEND", label.to_owned());
-            failed.push(Failed { name, dependent, ports: Vec::new(), line: number, label });
+            failed.push(Failed { name, dependent, last: false, ports: Vec::new(), line: number, label });
         }
     }
     failed
@@ -196,6 +209,18 @@ mod tests {
         assert_eq!(names(&[fails, starts, fails].concat()), ["systemd-networkd.service"]);
         let other = "[  OK  ] Started systemd-network-gen…work units from Kernel command line.\n";
         assert_eq!(names(&[fails, other].concat()), ["systemd-networkd.service"]);
+    }
+
+    #[test]
+    fn a_unit_that_is_given_up_is_told_from_one_that_is_started_again() {
+        let fails = "[FAILED] Failed to start ssh.service - OpenBSD Secure Shell server.\n";
+        let given_up = "goldsmith: failed: ssh.service\n  | sshd: no hostkeys available -- exiting.\n";
+        let last = |console: &str| failed(console).iter().map(|unit| (unit.last, unit.line)).collect::<Vec<_>>();
+        assert_eq!(last(fails), [(false, 0)]);
+        assert_eq!(last(&[fails, fails, given_up].concat()), [(true, 2)]);
+        assert_eq!(last(given_up), [(true, 0)]);
+        let starts = "[  OK  ] Started ssh.service - OpenBSD Secure Shell server.\n";
+        assert_eq!(last(&[given_up, starts].concat()), []);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod verdict;
 
 pub use console::{Failed, failed, is_dead, ports};
 pub use symptoms::{Symptoms, Unpassed};
+pub use verdict::answers;
 
 /// A layer of a VM's way to being ready, lowest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]

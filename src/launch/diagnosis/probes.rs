@@ -1,6 +1,6 @@
 //! The decision about a guest that has an address: does it answer ARP, is the port open, what does the service say?
 
-use super::verdict::{ALOUD, STAYS_DOWN, Verdict, cut};
+use super::verdict::{ALOUD, STAYS_DOWN, Verdict, answers, cut};
 use super::{Layer, Symptoms, Unpassed, console};
 use crate::launch::host::{Mac, Said, Way};
 use crate::launch::probe::Failure;
@@ -10,7 +10,7 @@ pub(super) fn probes<'a>(symptoms: &'a Symptoms) -> Verdict<'a> {
     let asked = symptoms.probes.iter().filter_map(|probe| Some((probe, probe.failure.as_ref()?)));
     let Some((layer, probe, failure)) = asked
         .map(|(probe, failure)| (layer(symptoms, probe, failure), probe, failure))
-        .min_by_key(|(layer, ..)| *layer)
+        .min_by_key(|(layer, probe, _)| (*layer, !given_up(symptoms, probe)))
     else {
         let message = format!("the guest{} has not been asked yet", symptoms.place());
         return Verdict::new(Layer::Reach, message, "give it more time: `--timeout 5m`");
@@ -28,6 +28,11 @@ pub(super) fn probes<'a>(symptoms: &'a Symptoms) -> Verdict<'a> {
         }
     }
     .about(probe)
+}
+
+/// Whether the unit that would answer has failed for good: of several probes it is this one that will not pass.
+fn given_up(symptoms: &Symptoms, probe: &Unpassed) -> bool {
+    symptoms.units.iter().any(|unit| unit.last && answers(unit, &probe.name, probe.port))
 }
 
 fn layer(symptoms: &Symptoms, probe: &Unpassed, failure: &Failure) -> Layer {

@@ -168,6 +168,25 @@ fn a_failed_unit_is_blamed_for_what_it_explains_and_else_mentioned() {
     let named: &[Failed] = vec![xvfb.clone(), web].leak();
     let words = "web.service was not started, because a unit that it needs failed (xvfb.service)";
     probed(closed(), &[THERE], |guest| guest.units = named, unit(words));
+    // Two are not up; the one whose unit is not started again is to blame.
+    let mut gone = failed("goldsmith: failed: other.service");
+    gone[0].ports = vec![81];
+    let said = asks(&[THERE]);
+    let probes = ["web", "other"].map(|name| Unpassed {
+        name: name.to_owned(),
+        port: if name == "web" { 80 } else { 81 },
+        failure: Some(closed()),
+    });
+    let two = Symptoms {
+        console: BOOTED,
+        address: Some(ADDRESS),
+        said: &said,
+        probes: &probes,
+        units: &gone,
+        sight: Sight { way: Way::Bridge, inside: true, ..Sight::default() },
+        ..Symptoms::default()
+    };
+    assert_verdict(two, Layer::Unit, None, "other.service failed to start: other at 10.0.0.9: the port is closed");
     // Neither its name nor its file has to do with the probe.
     let strange: &[Failed] = vec![xvfb.clone(), httpd].leak();
     let besides = "web at 10.0.0.9: the port is closed; besides, failed to start: xvfb.service, httpd.service";

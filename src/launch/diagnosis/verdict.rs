@@ -146,16 +146,18 @@ pub(super) fn cut<'a>(symptoms: &Symptoms, layer: Layer, message: &str) -> Optio
     Some(Verdict::new(layer, message, &help).rule(Some("NET-H006")))
 }
 
+/// Whether a unit would answer a probe, by its name or by the ports that its file names.
+pub fn answers(unit: &Failed, probe: &str, port: u16) -> bool {
+    let stem = unit.name.rsplit_once('.').map_or("", |(stem, _)| stem);
+    stem == probe || unit.ports.contains(&port)
+}
+
 /// Puts the blame on a unit that failed, if it explains the rest; else mentions those that failed.
 fn units<'a>(symptoms: &Symptoms, verdict: Verdict<'a>) -> Verdict<'a> {
     let down = verdict.layer == Layer::Discover || verdict.layer == Layer::Reach && !symptoms.dhcp;
-    let answers = |unit: &Failed, probe: &Unpassed| {
-        let stem = unit.name.rsplit_once('.').map_or("", |(stem, _)| stem);
-        stem == probe.name || unit.ports.contains(&probe.port)
-    };
     let explains = |unit: &&Failed| match verdict.probe {
         _ if down => network::is_needed(&unit.name),
-        Some(probe) if verdict.layer == Layer::Port => answers(unit, probe),
+        Some(probe) if verdict.layer == Layer::Port => answers(unit, &probe.name, probe.port),
         _ => false,
     };
     let all = |wanted: &dyn Fn(&&Failed) -> bool| {
@@ -175,7 +177,10 @@ fn units<'a>(symptoms: &Symptoms, verdict: Verdict<'a>) -> Verdict<'a> {
     };
     let message = format!("{} {why}: {}", unit.name, verdict.message);
     let name = symptoms.name;
-    let help =
-        format!("with `--keep` and {ALOUD} the console has what the unit says, and `goldsmith logs {name}` prints it");
+    let help = if unit.last {
+        "the unit's last words are on the console; with `--keep` the guest stays to be looked at".to_owned()
+    } else {
+        format!("with `--keep` and {ALOUD} the console has what the unit says, and `goldsmith logs {name}` prints it")
+    };
     Verdict::new(Layer::Unit, message, &help).at(unit.line)
 }
