@@ -262,12 +262,12 @@ fn what_the_recipe_ships_is_looked_at_before_anything_is_fetched() {
     fs::create_dir_all(workshop.path("target/guest/oauth-agent")).unwrap();
     workshop
         .run(&["build", "recipes/minimal.yaml", "--offline"])
-        .failed(1, &["the artifact /usr/bin/oauth-agent cannot be applied", "it is a folder"]);
+        .failed(1, &["error[REC-009]: the artifact ", "is a folder, not a file", "recipes/base.yaml:"]);
     let pipe = workshop.path("overlays/base/etc/pipe");
     rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
     workshop
         .run(&["build", "recipes/minimal.yaml", "--offline"])
-        .failed(1, &["overlays/base cannot be applied", "etc/pipe is a device, pipe or socket"]);
+        .failed(1, &["error[REC-009]: ", "etc/pipe in the overlay is a device, pipe or socket", "recipes/base.yaml:"]);
     assert_eq!((workshop.names("images"), workshop.names("cache")), (Vec::new(), Vec::new()));
 }
 
@@ -322,8 +322,14 @@ fn hostile(package: Package) -> (Workshop, Run) {
     fs::create_dir_all(file.parent().unwrap()).unwrap();
     fs::write(file, bytes).unwrap();
     let run = workshop.run(&["build", "recipes/minimal.yaml", "--offline"]);
-    assert_eq!(workshop.names("images"), [""; 0], "{run:#?}");
+    assert_eq!(workshop.names("images"), log_of(&run), "{run:#?}");
     (workshop, run)
+}
+
+/// All that a build of `minimal` leaves when it fails: a log, if a program failed and the message says where it is.
+fn log_of(run: &Run) -> Vec<String> {
+    let log = "minimal.failed.log";
+    if run.stderr.contains(&format!("images/{log}")) { vec![log.to_owned()] } else { Vec::new() }
 }
 
 #[test]
@@ -485,9 +491,8 @@ fn a_disk_that_is_full_while_installing() {
         let run = on_small_disk(&workshop, "cache/v1/layers", kilobytes, &["build", "recipes/minimal.yaml"]);
         run.failed(1, &["No space left on device"]);
         run.failed(1, &[FULL, "GOLDSMITH_CACHE"]);
-        // A log stays where a script was the one to find the disk full.
-        let log = if run.stderr.contains("minimal.failed.log") { vec!["minimal.failed.log"] } else { vec![] };
-        assert_eq!(workshop.names("images"), log);
+        // It may be a script that finds the disk full.
+        assert_eq!(workshop.names("images"), log_of(&run));
         assert_eq!(workshop.names("cache/v1/layers.before/base"), [""; 0]);
     }
 }
@@ -504,6 +509,27 @@ fn a_disk_that_is_full_while_the_kernel_is_unpacked() {
     run.failed(1, &["cannot unpack linux-image", FULL]);
     assert_eq!(workshop.names("images"), [""; 0]);
     assert_eq!(fs::read_to_string(workshop.path("cache/v1/layers/unpacked.after")).unwrap(), "");
+}
+
+#[test]
+fn a_disk_that_a_step_fills() {
+    let workshop = Workshop::furnished();
+    let text =
+        "schema: goldsmith/v1\nname: full\ninclude: [minimal.yaml]\nrun: [[sh, -c, \"cat /dev/zero >/var/full\"]]\n";
+    workshop.write("recipes/full.yaml", text);
+    fs::copy(workshop.path("recipes/minimal.lock"), workshop.path("recipes/full.lock")).unwrap();
+    fs::remove_file(workshop.cache("layers")).unwrap();
+    fs::create_dir_all(workshop.cache("layers/run")).unwrap();
+    for name in names(&cache().join("v1/layers")).iter().filter(|name| *name != "run") {
+        symlink(cache().join("v1/layers").join(name), workshop.cache("layers").join(name)).unwrap();
+    }
+    let run = on_small_disk(&workshop, "cache/v1/layers/run", 400_000, &["build", "recipes/full.yaml", "--offline"]);
+    run.failed(
+        1,
+        &["error: run: step 1 (`sh -c cat /dev/zero", "No space left on device", "help: ", "full.failed.log"],
+    );
+    assert_eq!(workshop.names("images"), ["full.failed.log"]);
+    assert_eq!(fs::read_to_string(workshop.path("cache/v1/layers/run.after")).unwrap(), "");
 }
 
 #[test]

@@ -1,25 +1,23 @@
 //! Doors to the readers of this room, for `fuzz/` only.
 
-use super::index::{IndexText, Universe};
+use super::index::IndexText;
 use super::release::{self, Release};
-use super::resolve::Solver;
+use super::resolve;
+use super::universe::Universe;
 use crate::recipe::Archive;
 use crate::values::Sha256;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// A `Packages` file, resolved: everything in it is essential.
+/// A `Packages` file, resolved: everything in it is asked for.
 pub fn packages(text: &str) {
     let texts = [IndexText { archive: 0, text: text.to_owned() }];
-    let universe = Universe::new(&texts);
-    let names: Vec<_> = universe.candidates.keys().copied().collect();
-    for name in &names {
-        let _ = universe.similar(name);
+    let universe = Universe::new(&texts, "amd64");
+    let asked: Vec<_> = universe.numbers().collect();
+    for number in &asked {
+        let _ = universe.similar(universe.package(*number).name);
     }
-    for candidate in universe.candidates.values() {
-        let _ = (candidate.rejects(), candidate.provides());
-    }
-    let _ = Solver::new(&universe).solve(&[&names]);
+    let _ = resolve::solve(&universe, &[], &asked);
 }
 
 /// The text that an `InRelease` signs.

@@ -76,8 +76,8 @@ impl<'a> Offered<'a> {
     /// Locks the packages that a recipe asks for, with all that they need.
     pub fn lock(&self, recipe: &'a Recipe) -> Result<Lock, Error> {
         let universe = &self.universe;
-        let kernel = kernel(universe, recipe)?;
-        let mut packages = rootfs(universe, recipe, &kernel)?;
+        let (named, kernel) = named(universe, recipe)?;
+        let mut packages = rootfs(universe, &named, &kernel)?;
         packages.push(locked(universe.package(kernel.image), Role::Kernel));
         for name in INITRD_PACKAGES {
             packages.push(locked(universe.package(known(universe, name)?), Role::Initrd));
@@ -93,24 +93,32 @@ impl<'a> Offered<'a> {
     }
 }
 
-fn rootfs<'a>(universe: &Universe<'a>, recipe: &'a Recipe, kernel: &Kernel) -> Result<Vec<LockedPackage>, Error> {
+/// The packages that a recipe names, and its kernel; all that is wrong with the names at once.
+fn named<'a>(universe: &Universe<'a>, recipe: &'a Recipe) -> Result<(Vec<Number>, Kernel), Error> {
+    let mut problems = Vec::new();
+    let mut pick = |name: &'a String| {
+        if problems.len() > MOST {
+            return None;
+        }
+        let problem = match pick_asked(universe, name) {
+            Ok(number) => return Some(number),
+            Err(_) if problems.len() == MOST => "… and more".to_owned(),
+            Err(problem) => placed(recipe, name, problem),
+        };
+        problems.push(problem);
+        None
+    };
+    let packages = recipe.packages.iter().filter_map(&mut pick).collect();
+    match pick(&recipe.kernel_package) {
+        Some(package) if problems.is_empty() => Ok((packages, kernel(universe, package)?)),
+        _ => Err(Error::Unsolvable(problems)),
+    }
+}
+
+fn rootfs(universe: &Universe, named: &[Number], kernel: &Kernel) -> Result<Vec<LockedPackage>, Error> {
     let is_essential = |number: &Number| universe.package(*number).essential;
     let essential: Vec<Number> = universe.numbers().filter(is_essential).collect();
-    let mut asked = essential.clone();
-    let mut problems = Vec::new();
-    for name in &recipe.packages {
-        match pick_asked(universe, name) {
-            Ok(number) => asked.push(number),
-            Err(problem) if problems.len() < MOST => problems.push(placed(recipe, name, problem)),
-            Err(_) => {
-                problems.push("… and more".to_owned());
-                break;
-            }
-        }
-    }
-    if !problems.is_empty() {
-        return Err(Error::Unsolvable(problems));
-    }
+    let asked = [&essential, named].concat();
     // The kernel is there, though not in the root filesystem; unless it is asked for there, too.
     let kernel = [kernel.package, kernel.image];
     let present: &[Number] = if kernel.iter().any(|number| asked.contains(number)) { &[] } else { &kernel };
@@ -124,7 +132,11 @@ fn rootfs<'a>(universe: &Universe<'a>, recipe: &'a Recipe, kernel: &Kernel) -> R
 }
 
 /// Runs the solver where it has room to go deep: a chain of packages that need one another is as long as an archive makes it.
-fn solve(universe: &Universe, present: &[Number], asked: &[Number]) -> Result<BTreeSet<Number>, Vec<String>> {
+pub(super) fn solve(
+    universe: &Universe,
+    present: &[Number],
+    asked: &[Number],
+) -> Result<BTreeSet<Number>, Vec<String>> {
     std::thread::scope(|scope| {
         let solver = std::thread::Builder::new().stack_size(STACK);
         let solver = solver.spawn_scoped(scope, || Solver::new(universe, present).solve(asked));
@@ -196,10 +208,7 @@ struct Kernel {
     image: Number,
 }
 
-fn kernel<'a>(universe: &Universe<'a>, recipe: &'a Recipe) -> Result<Kernel, Error> {
-    let name = &recipe.kernel_package;
-    let package =
-        pick_asked(universe, name).map_err(|problem| Error::Unsolvable(vec![placed(recipe, name, problem)]))?;
+fn kernel(universe: &Universe, package: Number) -> Result<Kernel, Error> {
     let mut needs = universe.relations(package).needs.iter().flatten();
     let image = match needs.find(|relation| relation.name.starts_with("linux-image-")) {
         Some(image) => known(universe, image.name)?,
