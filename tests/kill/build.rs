@@ -229,7 +229,7 @@ fn builds() {
     let (_alone, mut dice, mut tally, mut site) = (alone(), dice(), Tally::default(), Site::new());
     let course = Victim::start(&mut site.build(&[])).course();
     site.older = site.identity();
-    kill_builds(&mut site, &[], kills() * 7 / 10, course, &mut dice, &mut tally);
+    kill_builds(&mut site, &[], kills() * 7 / 8, course, &mut dice, &mut tally);
     tally.print("build with its layers cached");
 }
 
