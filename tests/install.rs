@@ -160,7 +160,7 @@ fn the_tree_is_the_one_that_mmdebstrap_makes() {
     succeed(&mut mmdebstrap);
 
     let theirs = tree::capture(&root, lock.epoch).unwrap();
-    let ours = install::base(&lock, &packages, Limits::default(), &store, &Silent).unwrap();
+    let ours = install::base(&lock, &packages, &[], Limits::default(), &store, &Silent).unwrap();
     let timeless = |tree: &Tree| {
         let mut inventory = of_tree(tree).unwrap();
         inventory.values_mut().for_each(|item| item.mtime = 0);

@@ -310,3 +310,54 @@ fn scripts_find_what_dpkg_promises_them() {
     );
     assert!(!status.contains("newconffile"));
 }
+
+#[test]
+fn questions_are_answered_by_the_recipe_and_those_that_were_not_are_named() {
+    let made = Made::new(&[]);
+    let templates = "Template: asks/name\nType: string\nDefault: nobody\nDescription: a\n\n\
+                     Template: asks/kind\nType: select\nChoices: red, green\nDefault: red\nDescription: b\n\n\
+                     Template: asks/left\nType: boolean\nDefault: false\nDescription: c\n";
+    let config = "#!/bin/sh\n. /usr/share/debconf/confmodule\ndb_input high asks/name || true\ndb_input high asks/kind || true\n\
+                  db_input critical asks/left || true\ndb_input low asks/kind || true\ndb_go || true\n";
+    let postinst = "#!/bin/sh\nset -e\n. /usr/share/debconf/confmodule\ndb_get asks/name\nname=$RET\ndb_get asks/kind\n\
+                    echo \"$name, $RET\" >/etc/asked\n";
+    let asks = Package::with("asks", "Depends: debconf\n")
+        .control("./templates", templates)
+        .control("./config", config)
+        .control("./postinst", postinst);
+    made.with(vec![("asks", asks)]);
+    let recipe = |answers: &str| {
+        let text = format!("schema: goldsmith/v1\nname: made\ninclude: [minimal.yaml]\ndebconf:\n{answers}");
+        made.workshop.write("recipes/made.yaml", text);
+    };
+    // Of two answers the later one counts; a file may be meant for other images too.
+    made.workshop.write(
+        "recipes/answers.cfg",
+        "# ours\nother other/name string x\nasks asks/kind select green\nasks asks/name string from the file\nd-i netcfg/x string y\n",
+    );
+    recipe("  - preseed: answers.cfg\n  - { owner: asks, question: asks/name, type: string, value: some one }\n");
+    let run = made.build(&[]);
+    run.succeeded();
+    let named = "under `debconf:`\n    - { owner: asks, question: asks/left, type: boolean, value: \"false\" }\n";
+    assert!(run.stderr.contains(named) && !run.stderr.contains("asks/name"), "{run:#?}");
+    let view = View::open_path(&made.workshop.path("images/made/rootfs.ext4")).unwrap();
+    let asked = view.read(&"/etc/asked".parse().unwrap(), 100).unwrap().unwrap();
+    assert_eq!(String::from_utf8_lossy(&asked), "some one, green\n");
+    let log = fs::read_to_string(made.workshop.path("images/made/build.log")).unwrap();
+    assert!(!log.contains("developer"), "{log}");
+
+    // What fits no question is said at once, each with its place.
+    made.workshop.write("recipes/answers.cfg", "\nasks asks/kind select gren\n");
+    recipe(
+        "  - preseed: answers.cfg\n  - { owner: asks, question: asks/nmae, type: string, value: x }\n  - { owner: asks, question: asks/left, type: string, value: x }\n",
+    );
+    made.fails(
+        "answers.cfg:2: `gren` cannot be chosen for `asks/kind`; did you mean `green`?",
+        &[
+            "recipes/made.yaml:6:5: no package of the image asks `asks/nmae`; did you mean `asks/name`?",
+            "recipes/made.yaml:7:5: `asks/left` is a question of type boolean, not string",
+        ],
+    );
+    recipe("  - { owner: asks, question: asks/left }\n  - { preseed: none.cfg, owner: x1 }\n");
+    made.build(&[]).failed(1, &["the answer has no `type`", "the answer has no `value`", "none.cfg does not exist"]);
+}

@@ -2,10 +2,10 @@
 #![no_main]
 
 use goldsmith::boot::{KernelArgs, KernelFacts};
-use goldsmith::debian::{self, Lock, Relation, Stanza, compare_versions};
+use goldsmith::debian::{self, Lock, Relation, Stanza, Templates, compare_versions};
 use goldsmith::manifest::{Manifest, Probe};
 use goldsmith::network::{Cidr, KernelIp, dracut};
-use goldsmith::values::{ByteSize, Fragment, GuestPath, Name, Sha256, duration, shown, visible};
+use goldsmith::values::{Answer, ByteSize, Fragment, GuestPath, Name, Sha256, duration, shown, visible};
 use goldsmith::yaml;
 use libfuzzer_sys::fuzz_target;
 use std::fmt::Write as _;
@@ -30,6 +30,7 @@ const READERS: &[Reader] = &[
     |text| goldsmith::serve::fuzz::body(text.as_bytes()),
     |text| drop(serde_json::from_str::<Probe>(text)),
     |text| drop((KernelIp::parse(text), dracut(text))),
+    answers,
 ];
 
 fuzz_target!(|bytes: &[u8]| {
@@ -41,6 +42,16 @@ fuzz_target!(|bytes: &[u8]| {
 fn stanzas(text: &str) {
     for stanza in Stanza::all(text) {
         let _ = (stanza.fields().count(), stanza.field("Package"));
+    }
+}
+
+/// Questions of packages, and answers to them behind the first empty line but one.
+fn answers(text: &str) {
+    let (questions, answers) = text.split_once("\n\n\n").unwrap_or((text, text));
+    let mut templates = Templates::default();
+    templates.add("a", questions);
+    for answer in Answer::preseed(answers, "file").0 {
+        let _ = (templates.problem(&answer), templates.entry("a", &answer.question), answer.line());
     }
 }
 

@@ -16,6 +16,7 @@ mod relation;
 mod release;
 mod resolve;
 mod solver;
+mod templates;
 mod universe;
 mod version;
 
@@ -27,4 +28,5 @@ pub use lock::*;
 pub use lock_file::LockError;
 pub use relation::Relation;
 pub use resolve::{Metadata, Offered, resolve};
+pub use templates::Templates;
 pub use version::compare as compare_versions;

@@ -7,7 +7,6 @@
 
 use super::step::Subject;
 use super::{Build, Error, Package};
-use crate::sandbox::Sandbox;
 use std::collections::BTreeSet;
 
 /// It stops at the first failure: nothing comes after the last words of the culprit. Descriptor 3 is its output too, for the
@@ -100,7 +99,7 @@ impl Build<'_> {
     }
 
     fn dpkg(&mut self, packages: &BTreeSet<usize>, names: &[&str]) -> Result<(), Error> {
-        let sandbox = Sandbox::new(&self.root.path, self.lock.epoch, self.limits);
+        let sandbox = self.sandbox();
         let subject = Subject::new("setting up", "the packages", "dpkg --configure");
         let dpkg = DPKG.into_iter().chain(names.iter().copied());
         let result = if self.root.has(COMPILER) {

@@ -73,7 +73,7 @@ fn questions(package: &Package) -> Option<String> {
     let names: Vec<_> = unanswered(&templates).into_iter().take(4).map(|name| format!("`{name}`")).collect();
     (!names.is_empty()).then(|| {
         let names = names.join(", ");
-        format!("nobody answers debconf's questions in a build; without a default are {names}")
+        format!("nobody answers debconf's questions in a build but the recipe, under `debconf:`; without a default are {names}")
     })
 }
 

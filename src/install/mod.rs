@@ -6,6 +6,7 @@
 
 mod configure;
 mod database;
+mod debconf;
 mod fonts;
 mod hint;
 mod layer;
@@ -24,7 +25,7 @@ use crate::progress::{Event, Observer, Unit};
 use crate::sandbox::{self, Ids, Limits, Sandbox};
 use crate::store::{self, Store, room};
 use crate::tree::{self, Tree};
-use crate::values::{GuestPath, Hasher, Sha256};
+use crate::values::{Answer, GuestPath, Hasher, Sha256};
 use database::Database;
 use plan::{Facts, Plan};
 use root::Root;
@@ -53,6 +54,9 @@ pub enum Error {
     /// A package's script or a `run:` command of the recipe failed.
     #[error(transparent)]
     Step(Box<Failure>),
+    /// Answers that fit no question, each with its place.
+    #[error("{}", .0.join("\n"))]
+    Debconf(Vec<String>),
     /// There is no sandbox to run scripts in.
     #[error(transparent)]
     Sandbox(sandbox::Error),
@@ -125,10 +129,12 @@ impl<'a> Package<'a> {
     }
 }
 
-/// The base tree of a lock's root filesystem packages. Only the first call for a lock takes seconds.
+/// The base tree of a lock's root filesystem packages, whose questions are answered. Only the first call for a lock takes
+/// seconds.
 pub fn base(
     lock: &Lock,
     packages: &[FetchedPackage],
+    answers: &[Answer],
     limits: Limits,
     store: &Store,
     observer: &dyn Observer,
@@ -138,20 +144,22 @@ pub fn base(
     let total = wanted.len();
     // Each is unpacked and set up.
     observer.event(Event::Started { stage: STAGE, total: Some(2 * total as u64), unit: Unit::Items });
-    let key = key(lock, &wanted);
+    let key = key(lock, &wanted, answers);
     let cached = store.layer("base", &key).exists();
-    let tree = layer::cached(store, "base", &key, observer, |work| make(lock, &wanted, limits, work, observer))?;
+    let tree =
+        layer::cached(store, "base", &key, observer, |work| make(lock, &wanted, answers, limits, work, observer))?;
     let summary = format!("{total} packages{}", if cached { ", from the cache" } else { "" });
     observer.event(Event::Finished { stage: STAGE, summary, took: started.elapsed() });
     Ok(tree)
 }
 
-fn key(lock: &Lock, packages: &[&FetchedPackage]) -> Sha256 {
+fn key(lock: &Lock, packages: &[&FetchedPackage], answers: &[Answer]) -> Sha256 {
     let mut hasher = Hasher::default();
     hasher.update(format!("{FORMAT}\n{}\n", lock.epoch).as_bytes());
     for fetched in packages {
         hasher.update(&fetched.package.sha256.0);
     }
+    answers.iter().for_each(|answer| hasher.update(answer.line().as_bytes()));
     hasher.finish()
 }
 
@@ -162,6 +170,7 @@ fn discard(path: &Path) -> Result<(), Error> {
 fn make(
     lock: &Lock,
     wanted: &[&FetchedPackage],
+    answers: &[Answer],
     limits: Limits,
     work: &Path,
     observer: &dyn Observer,
@@ -173,11 +182,14 @@ fn make(
     skeleton(&root).map_err(|cause| Error::Io { what: "prepare", path: path.clone(), cause })?;
     root.write(POLICY, b"#!/bin/sh\nexit 101\n", 0o755)?;
     let packages = wanted.iter().map(|fetched| Package::open(fetched)).collect::<Result<Vec<_>, Error>>()?;
+    let (templates, answers) = debconf::fitting(&packages, answers)?;
     let facts: Vec<_> = packages.iter().map(|package| &package.facts).collect();
     let Plan { waves, before } = plan::plan(&facts);
     let (ledger, database, watch) = (Ledger::default(), Database::default(), Watch::new(STAGE, observer));
     let (unpacked, configured) = (BTreeSet::new(), BTreeSet::new());
-    let mut build = Build { lock, limits, root, watch, packages, ledger, database, unpacked, configured };
+    let answered = false;
+    let mut build =
+        Build { lock, limits, root, watch, packages, ledger, database, unpacked, configured, answers, answered };
     for (number, wave) in waves.iter().enumerate() {
         if number == 0 {
             // Nothing can run before the essential packages are there: their scripts come after their payloads.
@@ -194,6 +206,7 @@ fn make(
     build.configure()?;
     fonts::cache(&build.root, lock.epoch, limits, &build.watch)?;
     build.watch.summarise();
+    build.name_unanswered(&templates);
     build.root.remove(POLICY)?;
     build.root.remove_folder(CONTROL)?;
     layer::save(work, lock.epoch, ids)
@@ -237,6 +250,8 @@ struct Build<'a> {
     database: Database,
     unpacked: BTreeSet<usize>,
     configured: BTreeSet<usize>,
+    answers: Vec<&'a Answer>,
+    answered: bool,
 }
 
 impl Build<'_> {
@@ -252,7 +267,13 @@ impl Build<'_> {
             }
         }
         self.unpacked.extend(wave);
-        Ok(())
+        self.answer()
+    }
+
+    /// Where scripts of packages run.
+    fn sandbox(&self) -> Sandbox {
+        let (name, value) = debconf::TALK;
+        Sandbox::new(&self.root.path, self.lock.epoch, self.limits).with(name, value)
     }
 
     /// Runs the `preinst` of every package that has one, as dpkg would on a first installation.
@@ -270,7 +291,8 @@ impl Build<'_> {
             for (name, (mode, bytes)) in files.clone() {
                 self.root.write(&format!("{CONTROL}/{name}"), bytes, *mode)?;
             }
-            let sandbox = Sandbox::new(&self.root.path, self.lock.epoch, self.limits)
+            let sandbox = self
+                .sandbox()
                 .with("DPKG_MAINTSCRIPT_PACKAGE", package.name())
                 .with("DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT", "1")
                 .with("DPKG_MAINTSCRIPT_NAME", "preinst")

@@ -3,7 +3,7 @@
 //! dpkg says which package it turns to, and which one failed, in lines of its own (dpkg(1), `--status-fd`). They come down
 //! the pipe that its scripts write to, so that every other line has an owner.
 
-use super::Error;
+use super::{Error, debconf};
 use crate::progress::{Event, Observer};
 use crate::sandbox::{self, Ending, Sandbox};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -70,6 +70,7 @@ struct State {
     fault: Option<Failure>,
     warnings: BTreeMap<String, Vec<String>>,
     configured: BTreeSet<String>,
+    asked: BTreeMap<String, String>,
     unpacked: u64,
 }
 
@@ -82,6 +83,7 @@ impl<'a> Watch<'a> {
             fault: None,
             warnings: BTreeMap::new(),
             configured: BTreeSet::new(),
+            asked: BTreeMap::new(),
             unpacked: 0,
         };
         Self { stage, next, state: Mutex::new(state) }
@@ -131,6 +133,16 @@ impl<'a> Watch<'a> {
         self.next.event(Event::Note(text));
     }
 
+    /// The questions of high priority that scripts have asked, each with its package.
+    pub fn asked(&self) -> BTreeMap<String, String> {
+        self.state().asked.clone()
+    }
+
+    /// Tells whoever watches.
+    pub fn say(&self, event: Event) {
+        self.next.event(event);
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -178,6 +190,12 @@ impl<'a> Watch<'a> {
     fn word(&self, text: &str) {
         let mut state = self.state();
         let name = state.subject.name.clone();
+        if let Some(said) = debconf::said(text) {
+            if let Some(question) = debconf::asked(said) {
+                state.asked.entry(question.to_owned()).or_insert(name);
+            }
+            return;
+        }
         if !is_dpkgs(text) {
             if is_warning(&name, text) {
                 state.warnings.entry(name.clone()).or_default().push(text.to_owned());

@@ -223,7 +223,7 @@ fn stages(
             let _ = rustix::process::setpriority_process(None, 10);
             kernel::stages(&lock, &packages, store, observer)
         });
-        let base = install::base(&lock, &packages, options.limits, store, observer);
+        let base = install::base(&lock, &packages, &recipe.debconf, options.limits, store, observer);
         (base, kernel.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
     let (base, kernel) = (base?, kernel?);

@@ -147,6 +147,7 @@ impl Form {
             Self::TcpProbe => "`:PORT`",
             Self::Fragment => "characters of a URL's fragment with one `{secret}`",
             Self::Label => FilesystemLabel::EXPECTED,
+            Self::Question => "a question's name, as in `tzdata/Areas`",
             Self::Rule => RuleId::EXPECTED,
         }
     }
@@ -199,6 +200,7 @@ impl Form {
             Self::TcpProbe => probe(text).is_some_and(|(_, path)| path.is_empty()),
             Self::Fragment => text.parse::<Fragment>().is_ok(),
             Self::Label => text.parse::<FilesystemLabel>().is_ok(),
+            Self::Question => is_word(text, |_| true, |byte| byte.is_ascii_graphic(), 255),
             Self::Rule => text.parse::<RuleId>().is_ok(),
         };
         if good { Ok(()) } else { Err(format!("`{}` is not {}", values::shown(text), self.expected())) }

@@ -1,7 +1,9 @@
 //! A checked item tree → the typed recipe. What `check` has reported already is passed over here in silence.
 
 use super::check::{duration, probe};
-use super::rules::{BAD_VALUE, BOOT_ADDRESS, DUPLICATE, ESCAPES, MISSING_FILE, MISSING_KEY, NETWORK, PROBE, TOO_LARGE};
+use super::rules::{
+    ANSWER, BAD_VALUE, BOOT_ADDRESS, DUPLICATE, ESCAPES, MISSING_FILE, MISSING_KEY, NETWORK, PROBE, TOO_LARGE,
+};
 use super::source::{Item, Place, Report, normal};
 use super::{
     Architecture, Archive, Artifact, BootParameter, Distribution, ImageSpec, Probe, ProbeCheck, Recipe, Units, User,
@@ -10,7 +12,9 @@ use super::{
 use crate::boot::KernelArgs;
 use crate::door::{self, MAX_ENTRIES};
 use crate::network::{Cidr, KernelIp, NetworkMode, NetworkSpec};
-use crate::values::{ByteSize, GuestPath, HttpPath, InterfaceName, Name, ParameterKind, ParameterName, Sha256, shown};
+use crate::values::{
+    Answer, ByteSize, GuestPath, HttpPath, InterfaceName, Name, ParameterKind, ParameterName, Sha256, shown,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -68,6 +72,7 @@ pub(super) fn decode(item: &Item, report: &mut Report) -> Recipe {
         image: image(part("image"), &name, report),
         packages,
         package_places,
+        debconf: answers(item, report),
         kernel_package,
         network,
         hostname: item.text_of("hostname").map(str::to_owned),
@@ -335,6 +340,68 @@ fn unique(items: &[Item], key: &str, what: &str, report: &mut Report) {
             report.error(DUPLICATE, item.place, format!("there is a {what} `{text}` already"), "the second one", None);
         }
     }
+}
+
+/// The most bytes of a preseed file.
+const MAX_PRESEED: u64 = 1 << 20;
+
+/// Answers to debconf's questions, those of a preseed file in its place.
+fn answers(item: &Item, report: &mut Report) -> Vec<Answer> {
+    let mut answers = Vec::new();
+    for item in item.items_of("debconf") {
+        if let Some(file) = item.get("preseed") {
+            if let Some(extra) = item.entries().iter().find(|entry| entry.key != "preseed") {
+                let message = format!("`{}` has no meaning beside `preseed`", shown(&extra.key));
+                let help = "write an entry of its own".to_owned();
+                report.error(ANSWER, extra.place, message, "would be ignored", Some(help));
+            }
+            answers.extend(preseed(file, report));
+            continue;
+        }
+        let text = |key: &str| item.text_of(key).map(str::to_owned);
+        let answer = (text("owner"), text("question"), text("type"), text("value"));
+        let (Some(owner), Some(question), Some(kind), Some(value)) = answer else {
+            for key in ["owner", "question", "type", "value"].into_iter().filter(|key| item.get(key).is_none()) {
+                let help = Some(format!("add `{key}:`"));
+                report.error(ANSWER, item.place, format!("the answer has no `{key}`"), "missing here", help);
+            }
+            continue;
+        };
+        if let Some(item) = item.get("value").filter(|_| value.ends_with('\\')) {
+            report.error(
+                ANSWER,
+                item.place,
+                "an answer may not end in `\\`",
+                "debconf takes the next line as a part of it",
+                None,
+            );
+            continue;
+        }
+        answers.push(Answer { owner, question, kind, value, place: report.shown(item.place), shared: false });
+    }
+    answers
+}
+
+fn preseed(item: &Item, report: &mut Report) -> Vec<Answer> {
+    let Some(name) = item.text() else { return Vec::new() };
+    let path = normal(&host(item, name, report));
+    if !exists(&path, item.place, "the preseed file", report) || !report.confined(&path, item.place, "the preseed file")
+    {
+        return Vec::new();
+    }
+    let text = match door::read_text(&path, "a preseed file", MAX_PRESEED) {
+        Ok(text) => text,
+        Err(error) => {
+            let message = format!("the preseed file {} cannot be used: {}", path.display(), error.problem);
+            report.error(MISSING_FILE, item.place, message, "cannot be read", None);
+            return Vec::new();
+        }
+    };
+    let (answers, problems) = Answer::preseed(&text, name);
+    for problem in problems {
+        report.error(ANSWER, item.place, problem, "named here", None);
+    }
+    answers
 }
 
 /// The most overlays of a recipe.

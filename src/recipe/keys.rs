@@ -1,6 +1,8 @@
 //! The recipe language as one table: every key, its type, what it means. The checker, the JSON Schema and the
 //! suggestions all read it, so they cannot disagree.
 
+use crate::values::ANSWER_KINDS;
+
 /// The type of a value.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Shape {
@@ -46,6 +48,7 @@ pub(super) enum Form {
     Fragment,
     Label,
     Rule,
+    Question,
 }
 
 /// A key of a mapping.
@@ -67,7 +70,7 @@ const fn required(name: &'static str, shape: Shape, doc: &'static str) -> Key {
 
 use Form::{
     Address, Argument, Banner, Boolean, Duration, Fragment, GuestPath, HostPath, HttpProbe, Integer, Interface, Label,
-    Line, Mode, Name, Owner, Package, Rule, Size, TcpProbe, Text, Unit, Url, UserName,
+    Line, Mode, Name, Owner, Package, Question, Rule, Size, TcpProbe, Text, Unit, Url, UserName,
 };
 use Shape::{Choice, List, Map, Object, Scalar, Words};
 
@@ -141,6 +144,18 @@ const PROBE: Shape = Object(&[
     key("timeout", Scalar(Duration), "How long after the VM's start it may take. Default: `120s`."),
 ]);
 
+const ANSWER: Shape = Object(&[
+    key("owner", Scalar(Package), "The package that asks."),
+    key("question", Scalar(Question), "Its question's name: `postfix/main_mailer_type`."),
+    key("type", Choice(&ANSWER_KINDS), "The question's type, as its template says."),
+    key("value", TEXT, "The answer."),
+    key(
+        "preseed",
+        Scalar(HostPath),
+        "Instead of the others: a file of answers in the form of debconf-set-selections(1). Lines for the installer (`d-i`) and for packages that are not in the image are passed over.",
+    ),
+]);
+
 /// The recipe file.
 pub(super) const RECIPE: &[Key] = &[
     required("schema", Choice(&[super::SCHEMA]), "The version of the recipe language."),
@@ -174,6 +189,11 @@ pub(super) const RECIPE: &[Key] = &[
         "packages",
         List(&Scalar(Package)),
         "Packages to install, with their dependencies and without their recommendations.",
+    ),
+    key(
+        "debconf",
+        List(&ANSWER),
+        "Answers to questions that packages ask through debconf, checked against the questions that they have; of two answers the later one counts. `build` lists the questions of high priority that nobody has answered.",
     ),
     key(
         "kernel",

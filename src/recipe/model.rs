@@ -3,7 +3,7 @@
 use crate::boot::KernelArgs;
 use crate::network::NetworkSpec;
 use crate::values::{
-    Banner, ByteSize, FilesystemLabel, Fragment, GuestPath, HttpPath, Line, Name, ParameterKind, ParameterName,
+    Answer, Banner, ByteSize, FilesystemLabel, Fragment, GuestPath, HttpPath, Line, Name, ParameterKind, ParameterName,
     ParameterValue, Port, RuleId, Sha256,
 };
 use std::collections::BTreeMap;
@@ -31,6 +31,8 @@ pub struct Recipe {
     pub packages: Vec<String>,
     /// Where each of them, and the kernel's, is named: `FILE:LINE:COLUMN`.
     pub package_places: BTreeMap<String, String>,
+    /// Answers to debconf's questions, in order.
+    pub debconf: Vec<Answer>,
     /// The kernel's (meta) package; it is fetched and unpacked, not installed by dpkg.
     pub kernel_package: String,
     /// The network, said once.

@@ -20,6 +20,7 @@ pub(crate) const STALE_LOCK: &str = "REC-015";
 pub(super) const MORE: &str = "REC-016";
 pub(super) const OUTSIDE: &str = "REC-017";
 pub(super) const TOO_LARGE: &str = "REC-018";
+pub(super) const ANSWER: &str = "REC-019";
 
 const fn doc(id: &'static str, slug: &'static str, title: &'static str, text: &'static str) -> RuleDoc {
     RuleDoc { id, slug, severity: Severity::Error, title, text }
@@ -131,6 +132,13 @@ pub const RULES: &[RuleDoc] = &[
         "At most 256 files are included, 32 deep, with 300,000 values in all, a file counted as often as it is included; \
          parameters put at most 4 MiB into texts; there are at most 1000 overlays with 250,000 files in all.\n\n# Fix\nInclude what is \
          shared once, at the top.",
+    ),
+    doc(
+        ANSWER,
+        "debconf",
+        "An answer to debconf is not complete, or a preseed file has lines that are none.",
+        "An answer names its owner (the package), question, type and value, or a preseed file of lines `OWNER QUESTION TYPE \
+         VALUE`. Whether packages have such a question is known once they are fetched: `build` says so, with the place.",
     ),
     RuleDoc {
         severity: Severity::Warning,

@@ -82,6 +82,7 @@ fn scalar(form: Form) -> Value {
         Form::Fragment => plain("[^{}#\\s]*\\{secret\\}[^{}#\\s]*"),
         Form::HttpProbe => plain(&format!(":[0-9]{{1,5}}{}", inner(HttpPath::PATTERN))),
         Form::TcpProbe => plain(":[0-9]{1,5}"),
+        Form::Question => plain("[^\\s$]+"),
         Form::Rule => plain(inner(RuleId::PATTERN)),
     }
 }

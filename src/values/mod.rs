@@ -1,5 +1,6 @@
 //! Small values that every room speaks: parsed once at the edge, valid ever after. Uses no other room.
 
+mod answer;
 mod bounded;
 mod byte_size;
 mod distance;
@@ -12,6 +13,7 @@ mod sha256;
 mod text;
 mod utc;
 
+pub use answer::{ANSWER_KINDS, Answer};
 pub use bounded::{Bounded, BoundsError, Epoch, FileSize, PackageCount, Port, Seconds};
 pub use byte_size::{ByteSize, ByteSizeError};
 pub use distance::{did_you_mean, distance, nearest};
