@@ -41,7 +41,7 @@ pub use record::Record;
 pub use report::Line;
 pub use running::{DEFAULT as STOP_TIMEOUT, Error as RunningError, Running, find, list};
 pub use secret::Secret;
-pub use vmm::{Accelerator, Jail, Limits, Model, firecracker, program, qemu};
+pub use vmm::{Accelerator, Jail, Limits, Model, firecracker, plain, program, qemu};
 
 use crate::manifest::Manifest;
 use crate::progress::Observer;

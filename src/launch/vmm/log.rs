@@ -25,7 +25,7 @@ pub fn tail(path: &Path, count: usize) -> String {
 }
 
 /// A line without terminal control sequences (ECMA-48: `ESC [ … letter`, else `ESC letter`) and other control characters.
-fn plain(line: &str) -> String {
+pub fn plain(line: &str) -> String {
     let mut out = String::new();
     let mut letters = line.chars();
     while let Some(letter) = letters.next() {

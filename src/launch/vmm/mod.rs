@@ -16,7 +16,7 @@ mod qmp;
 mod socket;
 
 pub use firecracker::{Firecracker, Jail, Program};
-pub use log::tail;
+pub use log::{plain, tail};
 pub use model::{Accelerator, Model};
 pub use qemu::Qemu;
 
