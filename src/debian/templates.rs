@@ -70,6 +70,15 @@ impl Templates {
         own.next().filter(|_| own.next().is_none()).map(|(name, _)| name.as_str())
     }
 
+    /// The questions that want an answer and have no default. Source: debconf-devel(7), "THE TEMPLATES FILE".
+    pub fn without_default(&self) -> impl Iterator<Item = &str> {
+        let wants = |template: &Template| {
+            let asks = !matches!(template.kind.as_str(), "" | "note" | "error" | "text" | "title");
+            asks && template.default.is_empty()
+        };
+        self.0.iter().filter(move |(_, template)| wants(template)).map(|(name, _)| name.as_str())
+    }
+
     /// How a question's answer would be written in a recipe: its default, for a start.
     pub fn entry(&self, package: &str, question: &str) -> String {
         let template = self.0.get(question);
@@ -135,5 +144,11 @@ mod tests {
             assert_eq!(templates.problem(&answer(question, kind, value)).as_deref(), problem, "{question} {value}");
         }
         assert_eq!(templates.entry("tz", "tz/yes"), r#"{ owner: tz, question: tz/yes, type: boolean, value: "true" }"#);
+    }
+    #[test]
+    fn questions_without_a_default_are_named() {
+        let mut templates = Templates::default();
+        templates.add("a", "Template: a/mailname\nType: string\nDescription: x\n\nTemplate: a/kind\nType: select\nDefault: none\n\nTemplate: a/note\nType: note\n");
+        assert_eq!(templates.without_default().collect::<Vec<_>>(), ["a/mailname"]);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Package;
 use super::step::Failure;
-use crate::debian::Stanza;
+use crate::debian::Templates;
 
 /// Words (in lower case) of programs that fail for want of something, and what helps.
 const WANTS: [(&[&str], &str); 5] = [
@@ -69,22 +69,13 @@ fn wanted(words: &[String]) -> Option<String> {
 
 /// The questions of a package that nothing answers.
 fn questions(package: &Package) -> Option<String> {
-    let templates = package.text("templates")?;
-    let names: Vec<_> = unanswered(&templates).into_iter().take(4).map(|name| format!("`{name}`")).collect();
+    let mut templates = Templates::default();
+    templates.add(package.name(), &package.text("templates")?);
+    let names: Vec<_> = templates.without_default().take(4).map(|name| format!("`{name}`")).collect();
     (!names.is_empty()).then(|| {
         let names = names.join(", ");
         format!("nobody answers debconf's questions in a build but the recipe, under `debconf:`; without a default are {names}")
     })
-}
-
-/// Templates that want an answer and have no default. Source: debconf-devel(7), "THE TEMPLATES FILE".
-fn unanswered(templates: &str) -> Vec<&str> {
-    let wants = |stanza: &Stanza| {
-        let kind = stanza.field("Type").unwrap_or_default();
-        let default = stanza.field("Default").unwrap_or_default();
-        !matches!(kind, "" | "note" | "error" | "text" | "title") && default.is_empty()
-    };
-    Stanza::all(templates).filter(wants).filter_map(|stanza| stanza.field("Template")).collect()
 }
 
 /// A script that says nothing and reads what nobody gives it.
@@ -114,11 +105,5 @@ mod tests {
         assert!(help("sh: 1: cannot open /dev/tty: No such device or address").contains("nobody types"));
         assert!(help("Failed to connect to bus: No such file or directory").contains("no service"));
         assert_eq!(help("syntax error"), "");
-    }
-
-    #[test]
-    fn questions_without_a_default_are_named() {
-        let templates = "Template: a/mailname\nType: string\nDescription: x\n\nTemplate: a/kind\nType: select\nDefault: none\n\nTemplate: a/note\nType: note\n";
-        assert_eq!(unanswered(templates), ["a/mailname"]);
     }
 }
