@@ -10,6 +10,7 @@ pub mod http;
 pub mod lab;
 pub mod mirror;
 pub mod package;
+pub mod peer;
 pub mod processes;
 pub mod user;
 pub mod workshop;
