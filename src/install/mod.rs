@@ -20,7 +20,7 @@ pub use layer::unpacked;
 pub use run::run;
 pub use step::Failure;
 
-use crate::debian::{ControlFile, Deb, DebError, FetchedPackage, Lock, Role};
+use crate::debian::{ControlFile, Deb, DebError, DebFileKind, FetchedPackage, Lock, Role};
 use crate::progress::{Event, Observer, Unit};
 use crate::sandbox::{self, Ids, Limits, Sandbox};
 use crate::store::{self, Store, room};
@@ -38,7 +38,7 @@ use step::{Subject, Watch};
 use unpack::Ledger;
 
 /// Changes whenever the same packages would give another layer.
-const FORMAT: &str = "base 8";
+const FORMAT: &str = "base 9";
 
 const STAGE: &str = "install";
 
@@ -179,9 +179,10 @@ fn make(
     let ids = Ids::here()?;
     fs::create_dir(&path).map_err(|cause| Error::Io { what: "create", path: path.clone(), cause })?;
     let root = Root::open(&path, ids)?;
-    skeleton(&root).map_err(|cause| Error::Io { what: "prepare", path: path.clone(), cause })?;
-    root.write(POLICY, b"#!/bin/sh\nexit 101\n", 0o755)?;
     let packages = wanted.iter().map(|fetched| Package::open(fetched)).collect::<Result<Vec<_>, Error>>()?;
+    let links = links(&packages)?;
+    skeleton(&root, &links).map_err(|cause| Error::Io { what: "prepare", path: path.clone(), cause })?;
+    root.write(POLICY, b"#!/bin/sh\nexit 101\n", 0o755)?;
     let (templates, answers) = debconf::fitting(&packages, answers)?;
     let facts: Vec<_> = packages.iter().map(|package| &package.facts).collect();
     let Plan { waves, before } = plan::plan(&facts);
@@ -215,16 +216,31 @@ fn make(
 /// The directories that are links into `/usr`.
 const MERGED: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
 
-/// What a root filesystem has before the first package: Debian 12's merged `/usr`, dpkg's folders, and a policy that
-/// no service starts.
-fn skeleton(root: &Root) -> io::Result<()> {
+/// Which of them are there before the first package. Since Debian 13 `base-files` ships those that the architecture has, and its
+/// postinst makes the others where they lead somewhere; before, debootstrap and mmdebstrap made all.
+fn links(packages: &[Package<'_>]) -> Result<Vec<&'static str>, DebError> {
+    let mut shipped = Vec::new();
+    if let Some(base) = packages.iter().find(|package| package.name() == "base-files") {
+        base.deb.visit(|entry, _| {
+            if matches!(entry.kind, DebFileKind::Symlink(_)) {
+                shipped.extend(MERGED.into_iter().filter(|name| entry.path.as_str().strip_prefix('/') == Some(name)));
+            }
+            Ok::<_, DebError>(())
+        })?;
+    }
+    Ok(if shipped.is_empty() { MERGED.to_vec() } else { shipped })
+}
+
+/// What a root filesystem has before the first package: a merged `/usr`, dpkg's folders, and a policy that no service
+/// starts.
+fn skeleton(root: &Root, links: &[&str]) -> io::Result<()> {
     let top = root.directory(&GuestPath::root())?;
     root.give(&top, "", 0, 0)?;
     let folder =
         |path: String| GuestPath::from_archive(&path).map_err(io::Error::other).and_then(|path| root.directory(&path));
-    for name in MERGED {
+    for name in links {
         folder(format!("/usr/{name}"))?;
-        rustix::fs::symlinkat(format!("usr/{name}"), &top, name)?;
+        rustix::fs::symlinkat(format!("usr/{name}"), &top, *name)?;
         root.give(&top, name, 0, 0)?;
     }
     for name in ["info", "triggers", "updates", "alternatives", "parts", "tmp.ci"] {
