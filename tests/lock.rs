@@ -58,20 +58,11 @@ fn empty_recipe(workshop: &Workshop) -> Recipe {
     recipe::load(&workshop.write("sets.yaml", text), &[]).unwrap()
 }
 
-/// apt on a system with the kernel of that recipe, and what that kernel is in a lock.
-fn apt_beside_a_kernel(recipe: &Recipe) -> (Apt, Versions) {
-    let apt = Apt::new();
-    let kernels = apt.closure(&[recipe.kernel_package.clone(), "busybox-static".to_owned()]).unwrap();
-    let image = kernels.keys().find(|name| name.starts_with("linux-image-") && **name != recipe.kernel_package);
-    let present = [recipe.kernel_package.clone(), image.unwrap().clone()];
-    (apt.with(&present), kernels)
-}
-
 #[test]
 fn the_closure_is_what_apt_would_install() {
     let workshop = Workshop::empty();
     let empty = empty_recipe(&workshop);
-    let (apt, kernels) = apt_beside_a_kernel(&empty);
+    let (apt, kernels) = Apt::new().beside_the_kernel_of(&empty);
     let metadata = Metadata::fetch(&empty, &Store::at(&common::cache()).unwrap(), &Silent).unwrap();
     let offered = metadata.offer();
     let shipped = ["minimal", "static", "desktop"]
@@ -116,7 +107,7 @@ fn a_thousand_sets_are_what_apt_would_install() {
     let stamp =
         offered.lock(&empty).unwrap().archives.iter().map(|archive| archive.date.to_string()).collect::<Vec<_>>();
     let answers = Answers::open(&format!("apt-sets-{}", stamp.join("-")));
-    let apt = apt_beside_a_kernel(&empty).0;
+    let apt = Apt::new().beside_the_kernel_of(&empty).0;
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..2 {

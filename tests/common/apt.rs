@@ -1,13 +1,14 @@
 //! apt with a root, sources and state of its own: what it would install.
 
 use super::{need, succeed};
+use goldsmith::recipe::Recipe;
 use goldsmith::values::Sha256;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// An apt that knows Debian 12 and, if so asked, a kernel that is there already.
+/// An apt that knows a release of Debian and, if so asked, a kernel that is there already.
 pub struct Apt {
     folder: tempfile::TempDir,
 }
@@ -16,8 +17,13 @@ pub struct Apt {
 pub type Versions = BTreeMap<String, String>;
 
 impl Apt {
-    /// On an empty system.
+    /// Of Debian 12, on an empty system.
     pub fn new() -> Self {
+        Self::of("bookworm")
+    }
+
+    /// Of a release by its code name, on an empty system.
+    pub fn of(suite: &str) -> Self {
         need("apt-get", "apt-get install apt");
         let keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
         assert!(
@@ -35,10 +41,8 @@ impl Apt {
             fs::create_dir_all(apt.folder.path().join(name)).unwrap();
         }
         let source =
-            |at: &str, suite: &str| format!("deb [signed-by={keyring}] http://deb.debian.org/{at} {suite} main\n");
-        let sources = source("debian", "bookworm")
-            + &source("debian", "bookworm-updates")
-            + &source("debian-security", "bookworm-security");
+            |at: &str, part: &str| format!("deb [signed-by={keyring}] http://deb.debian.org/{at} {suite}{part} main\n");
+        let sources = source("debian", "") + &source("debian", "-updates") + &source("debian-security", "-security");
         fs::write(apt.folder.path().join("etc/apt/sources.list"), sources).unwrap();
         let root = apt.folder.path().display();
         // ForceEssential: apt counts itself as essential; an image without apt is complete.
@@ -68,6 +72,14 @@ impl Apt {
         }
         fs::write(self.folder.path().join("var/lib/dpkg/status"), status).unwrap();
         self
+    }
+
+    /// With the kernel of a recipe there already, and what that kernel is in a lock.
+    pub fn beside_the_kernel_of(self, recipe: &Recipe) -> (Self, Versions) {
+        let kernels = self.closure(&[recipe.kernel_package.clone(), "busybox-static".to_owned()]).unwrap();
+        let image = kernels.keys().find(|name| name.starts_with("linux-image-") && **name != recipe.kernel_package);
+        let present = [recipe.kernel_package.clone(), image.unwrap().clone()];
+        (self.with(&present), kernels)
     }
 
     fn command(&self, program: &str) -> Command {

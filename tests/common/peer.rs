@@ -118,7 +118,24 @@ pub fn differences(theirs: &Tree, ours: &Tree, epoch: i64, more: &[Explained]) -
     };
     let differences = diff(&timeless(theirs), &timeless(ours));
     let unexplained = differences.iter().filter(|difference| !explained(difference, &known, theirs, ours));
-    unexplained.map(ToString::to_string).chain(times(theirs, ours, epoch, &known)).collect()
+    let told = |difference: &Difference| format!("{difference}{}", lines(&difference.path, theirs, ours));
+    unexplained.map(told).chain(times(theirs, ours, epoch, &known)).collect()
+}
+
+/// The first lines that only one of two small texts has.
+fn lines(path: &GuestPath, theirs: &Tree, ours: &Tree) -> String {
+    const SMALL: usize = 1 << 20;
+    let text = |tree: &Tree| {
+        let bytes = tree.read(path).ok().flatten().filter(|bytes| bytes.len() < SMALL)?;
+        Some(String::from_utf8(bytes).ok()?.lines().map(str::to_owned).collect::<Vec<_>>())
+    };
+    let (Some(theirs), Some(ours)) = (text(theirs), text(ours)) else { return String::new() };
+    let only = |sign: &str, lines: &[String], others: &[String]| -> String {
+        let only = lines.iter().filter(|line| !others.contains(line)).take(3);
+        let cut = |line: &String| line.chars().take(120).collect::<String>();
+        only.map(|line| format!("\n  {sign} {}", cut(line))).collect()
+    };
+    only("-", &theirs, &ours) + &only("+", &ours, &theirs)
 }
 
 /// Times that packages ship are the packages'; files that scripts made have that of the run, here at most the epoch.

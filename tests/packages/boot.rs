@@ -1,0 +1,130 @@
+//! Services in booted guests: those of one letter in one image.
+
+use super::common::lab::{Dhcp, Lab};
+use super::common::{copy_folder, goldsmith, recipes, repository, succeed};
+use super::list::Entry;
+use super::record::{self, Boot};
+use goldsmith::debian::{Lock, Role};
+use goldsmith::values::Sha256;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a guest is given until it has said how its services are.
+const PATIENCE: Duration = Duration::from_secs(900);
+/// What the guest says when it has said all.
+const END: &str = "packages: that is all";
+
+/// Boots every image whose services have not been seen active with the same packages, and writes down what was seen.
+pub fn boot(suite: &str, entries: &[Entry]) {
+    let groups: BTreeSet<&str> =
+        entries.iter().filter_map(|entry| Some(entry.service.as_ref()?.group.as_str())).collect();
+    for group in groups {
+        let services: Vec<(&str, &str)> = entries
+            .iter()
+            .filter_map(|entry| Some((entry.name.as_str(), entry.service.as_ref()?)))
+            .filter(|(_, service)| service.group == group)
+            .map(|(name, service)| (name, service.unit.as_str()))
+            .collect();
+        let name = format!("{suite}-boot-{group}");
+        let file = recipe(&name, suite, &services);
+        let lock = file.with_extension("lock");
+        succeed(goldsmith().arg("lock").arg(&file));
+        let key = Sha256::of(&std::fs::read(&lock).unwrap()).to_string();
+        let seen =
+            record::read::<Boot>(&name).filter(|boot| boot.key == key && boot.units.values().all(|said| active(said)));
+        let boot = seen.unwrap_or_else(|| Boot { key, units: look(&file, &name, &services) });
+        record::write(&name, &boot);
+        println!("{name}: {} packages", Lock::read(&lock).unwrap().unwrap().of_role(Role::Rootfs).count());
+        boot.units.iter().for_each(|(unit, said)| println!("  {unit}: {}", said.join("\n    ")));
+    }
+}
+
+/// Whether a unit's words say that it is well.
+pub fn active(said: &[String]) -> bool {
+    matches!(said, [state] if state == "active")
+}
+
+/// Writes a recipe with these packages, whose guest says on its console how their units are.
+pub fn recipe(name: &str, suite: &str, services: &[(&str, &str)]) -> PathBuf {
+    let overlay = format!("overlays/{name}");
+    let packages: Vec<_> = services.iter().map(|(package, _)| *package).collect();
+    let text = format!(
+        "schema: goldsmith/v1\nname: {name}\ninclude: [base.yaml]\ndistribution: {{ name: debian, suite: {suite}, updates: true, security: 'http://deb.debian.org/debian-security' }}\nimage: {{ size: 6G }}\npackages: [{}]\noverlays: [../{overlay}]\nunits: {{ enable: [packages.service] }}\n",
+        packages.join(", ")
+    );
+    let file = recipes().join(format!("recipes/{name}.yaml"));
+    std::fs::write(&file, text).unwrap();
+    let overlay = recipes().join(overlay);
+    copy_folder(&repository().join("tests/packages/overlay"), &overlay);
+    let units: String = services.iter().fold(String::new(), |mut text, (_, unit)| {
+        let _ = writeln!(text, "{unit}");
+        text
+    });
+    std::fs::write(overlay.join("etc/packages"), units).unwrap();
+    file
+}
+
+/// Builds and boots an image; for each unit its state, and its last words when it is not active.
+pub fn look(recipe: &Path, name: &str, services: &[(&str, &str)]) -> BTreeMap<String, Vec<String>> {
+    let images = recipes().join("images");
+    succeed(goldsmith().arg("build").arg(recipe).arg("--output").arg(&images));
+    let console = console(&images.join(name));
+    std::fs::remove_dir_all(images.join(name)).unwrap();
+    let said = |unit: &str| -> Vec<String> {
+        let start = format!("packages: {unit}: ");
+        let lines: Vec<_> = console
+            .lines()
+            .filter_map(|line| line.split_once(&start))
+            .map(|(_, said)| said.trim_end().to_owned())
+            .collect();
+        if lines.is_empty() { vec!["nothing was said of it".to_owned()] } else { lines }
+    };
+    services.iter().map(|(_, unit)| ((*unit).to_owned(), said(unit))).collect()
+}
+
+/// All that a guest has said until it has said [`END`], or until patience is over.
+fn console(image: &Path) -> String {
+    let lab = Lab::new(Dhcp::Served);
+    let mut command = lab.command(env!("CARGO_BIN_EXE_goldsmith"));
+    command.env("GOLDSMITH_STATE", lab.folder().join("state")).env("NO_COLOR", "1");
+    command.args([
+        "launch",
+        "--accel",
+        "emulation",
+        "--memory",
+        "3G",
+        "--cpus",
+        "2",
+        "--quiet",
+        "--network",
+        "bridge=br0",
+    ]);
+    command.args(["--timeout", &format!("{}s", PATIENCE.as_secs())]).arg(image);
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut running = Running(child);
+    let log = || {
+        let folder = std::fs::read_dir(lab.folder().join("state/vms")).ok()?.flatten().next()?;
+        std::fs::read(folder.path().join("console.log")).ok().map(|text| String::from_utf8_lossy(&text).into_owned())
+    };
+    let started = Instant::now();
+    let mut text = String::new();
+    while !text.contains(END) && started.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(500));
+        text = log().unwrap_or(text);
+        assert!(running.0.try_wait().unwrap().is_none(), "the launch ended: {text}");
+    }
+    text
+}
+
+/// A launch that ends with the value.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").arg("-TERM").arg(self.0.id().to_string()).status();
+        let _ = self.0.wait();
+    }
+}

@@ -1,0 +1,108 @@
+//! The packages that images most often carry, on Debian 12 and 13: each alone is locked as apt locks it, is the tree that
+//! mmdebstrap makes of it, and gives the same bytes twice; services are active in a booted guest.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod boot;
+mod list;
+mod record;
+mod row;
+
+use common::peer::Explained;
+use common::{cache, is_root, need, repository};
+use goldsmith::debian::Offered;
+use goldsmith::recipe::Recipe;
+use goldsmith::store::Store;
+use record::Row;
+use row::Suite;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Releases by code name, with their numbers.
+const SUITES: [(&str, u8); 2] = [("bookworm", 12), ("trixie", 13)];
+
+/// Where a package's tree may differ from mmdebstrap's, besides what all may, and why.
+const NAMED: &[(&str, &[Explained])] = &[];
+
+fn named(package: &str) -> Vec<Explained> {
+    NAMED.iter().filter(|(name, _)| *name == package).flat_map(|(_, lines)| lines.iter().copied()).collect()
+}
+
+#[test]
+#[ignore = "takes hours: `make packages`"]
+fn the_list() {
+    if !is_root("comparing owners with mmdebstrap's trees") {
+        return;
+    }
+    need("mmdebstrap", "apt-get install mmdebstrap");
+    roomy_scratch();
+    let only = std::env::var("GOLDSMITH_PACKAGES").unwrap_or_default();
+    let wanted = |name: &str| only.is_empty() || only.split(' ').any(|one| one == name);
+    let entries = list::read();
+    let store = Store::at(&cache()).unwrap();
+    let mut dates = BTreeMap::new();
+    for (name, number) in SUITES {
+        let suite = Suite::new(name, &store);
+        let recipes: Vec<_> = entries.iter().map(|entry| suite.recipe(&[&entry.name])).collect();
+        let offered = suite.metadata.offer();
+        dates.insert(name, offered.lock(&suite.recipe).unwrap().epoch);
+        let (next, lines) = (AtomicUsize::new(0), Mutex::new(()));
+        std::thread::scope(|scope| {
+            for _ in 0..std::thread::available_parallelism().unwrap().get() {
+                scope.spawn(|| {
+                    while let Some(recipe) = recipes.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let name = &recipe.packages[0];
+                        if wanted(name) {
+                            let said = alone(&suite, &offered, recipe, !only.is_empty());
+                            let _guard = lines.lock();
+                            println!("Debian {number}: {name}: {said}");
+                        }
+                    }
+                });
+            }
+        });
+    }
+    for (suite, _) in SUITES {
+        if only.is_empty() {
+            boot::boot(suite, &entries);
+        }
+    }
+    std::fs::write(repository().join("docs/packages.md"), record::table(&entries, &dates)).unwrap();
+}
+
+/// Looks at a package, unless an earlier run has seen the same packages do well. Returns what to say of it.
+fn alone<'a>(suite: &Suite, offered: &Offered<'a>, recipe: &'a Recipe, anew: bool) -> String {
+    let name = &recipe.packages[0];
+    let record = format!("{}-{name}", suite.name);
+    let (mut row, lock) = row::lock(suite, offered, recipe);
+    let known = record::read::<Row>(&record).filter(|known| !anew && known.key == row.key && known.short().is_empty());
+    match (known, lock) {
+        (Some(known), _) => row = known,
+        (None, None) => record::write(&record, &row),
+        (None, Some(lock)) => {
+            let build = catch_unwind(AssertUnwindSafe(|| row::build(&mut row, &lock, recipe, &named(name))));
+            if let Err(panic) = build {
+                let text = panic.downcast_ref::<String>().cloned();
+                row.builds.push(text.unwrap_or_else(|| "it panicked".to_owned()));
+            }
+            record::write(&record, &row);
+        }
+    }
+    match row.short().as_slice() {
+        [] => "ok".to_owned(),
+        short => short.iter().map(|(name, lines)| format!("\n  {name}: {}", lines.join("\n    "))).collect(),
+    }
+}
+
+/// Trees are made where they are made fastest, if there is room.
+fn roomy_scratch() {
+    const ROOM: u64 = 12 << 30;
+    if let Ok(room) = rustix::fs::statvfs("/dev/shm")
+        && room.f_bavail * room.f_frsize > ROOM
+    {
+        tempfile::env::override_temp_dir("/dev/shm".as_ref()).unwrap();
+    }
+}
