@@ -1,9 +1,10 @@
 //! Ctrl-C during a build: what runs is ended, what is half made is deleted, and the process exits at once.
 //!
-//! Work says what it is making ([`folder`]) and what it has started ([`process`]) for as long as it does. Downloads in
+//! Work says what it is making ([`folder`]), what it has started ([`process`]) and whose terminal it has ([`terminal`]) for as long as it does. Downloads in
 //! progress are not said: the next build goes on with them. Uses no other room.
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::termios::{OptionalActions, Termios, tcsetattr};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ struct Registry {
 enum Thing {
     Folder(PathBuf),
     Process(OwnedFd),
+    Terminal(Termios),
 }
 
 /// While it lives, an interrupt undoes what it stands for.
@@ -45,10 +47,11 @@ pub fn watch() -> io::Result<()> {
     std::thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
             RAISED.store(true, Ordering::SeqCst);
-            // The signal may mean just that the terminal is gone.
-            let _ = writeln!(io::stderr(), "interrupted: what was half made is deleted");
             // Never released: nobody begins anything from here on.
             let registry = registry();
+            restore(&registry);
+            // The signal may mean just that the terminal is gone.
+            let _ = writeln!(io::stderr(), "interrupted: what was half made is deleted");
             clear(&registry);
             std::process::exit(128 + signal);
         }
@@ -67,6 +70,11 @@ pub fn process(pid: u32) -> Guard {
     let process = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
     // One that has no descriptor has ended.
     process.map_or(Guard(0), |process| register(Thing::Process(process)))
+}
+
+/// The terminal at standard input has modes of this process's own; these were its modes before.
+pub fn terminal(before: Termios) -> Guard {
+    register(Thing::Terminal(before))
 }
 
 /// Waits for the end of the process once it is interrupted: what fails then fails because of that, and nobody needs
@@ -104,6 +112,14 @@ fn register(thing: Thing) -> Guard {
     let key = registry.next;
     registry.things.insert(key, thing);
     Guard(key)
+}
+
+fn restore(registry: &Registry) {
+    for thing in registry.things.values() {
+        if let Thing::Terminal(modes) = thing {
+            let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, modes);
+        }
+    }
 }
 
 fn clear(registry: &Registry) {

@@ -55,7 +55,7 @@ fn examples_in_the_help_are_accepted() {
 
 #[test]
 fn the_help_of_the_verbs_that_build() {
-    for verb in ["build", "check", "lock", "clean", "schema"] {
+    for verb in ["build", "check", "clean", "lock", "schema", "shell"] {
         insta::assert_snapshot!(format!("help_{verb}"), run(&[verb, "--help"]).stdout);
     }
 }

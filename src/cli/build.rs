@@ -3,7 +3,7 @@
 use super::terminal::{self, Terminal, bytes};
 use crate::findings::render;
 use crate::interrupt;
-use crate::pipeline::{self, BuildOptions, BuildReport, Error, Failure};
+use crate::pipeline::{self, BuildOptions, BuildReport, Error, Failure, Step};
 use crate::recipe::Confinement;
 use crate::sandbox::{self, Limits};
 use crate::values::ByteSize;
@@ -106,11 +106,26 @@ pub fn run(args: Args) -> ExitCode {
             if let Error::Recipe(findings) | Error::Refused(findings) = &*error {
                 anstream::eprint!("{}", render::human(findings, terminal::colour()));
             }
-            let more = log.map(|log| format!("all that was said is in {}", log.display()));
-            terminal::fail_with(&*error, more);
+            let log = log.map(|log| format!("all that was said is in {}", log.display()));
+            let shell = error.step().map(|step| format!("to look around there: {}", shell(&options, &step)));
+            let more: Vec<_> = log.into_iter().chain(shell).collect();
+            terminal::fail_with(&*error, (!more.is_empty()).then(|| more.join("; ")));
             ExitCode::FAILURE
         }
     }
+}
+
+/// What to type to be where a step has failed.
+fn shell(options: &BuildOptions, step: &Step) -> String {
+    let set: String =
+        options.set.iter().map(|(name, value)| format!(" --set {}", word(&format!("{name}={value}")))).collect();
+    format!("goldsmith shell {}{set} --before {step}", word(&options.recipe.display().to_string()))
+}
+
+/// A text as one word for a shell.
+fn word(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./=:,+@%".contains(&byte);
+    if text.bytes().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 fn summary(report: &BuildReport, check: bool) {
@@ -124,4 +139,20 @@ fn summary(report: &BuildReport, check: bool) {
         if check { "; two builds gave the same bytes" } else { "" }
     );
     anstream::println!("next: goldsmith launch {folder}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_to_be_typed_is_one_word() {
+        for (text, typed) in [
+            ("recipes/a.yaml", "recipes/a.yaml"),
+            ("my recipe.yaml", "'my recipe.yaml'"),
+            ("x='$y'", r"'x='\''$y'\'''"),
+        ] {
+            assert_eq!(word(text), typed);
+        }
+    }
 }

@@ -19,10 +19,12 @@ pub mod logs;
 mod machine;
 pub mod man;
 pub mod ps;
+mod relay;
 pub mod rm;
 pub mod schema;
 pub mod screenshot;
 pub mod serve;
+pub mod shell;
 pub mod ssh;
 pub mod stop;
 pub mod terminal;
@@ -57,6 +59,7 @@ enum Verb {
     Check(check::Args),
     Lock(lock::Args),
     Build(build::Args),
+    Shell(Box<shell::Args>),
     Verify(Box<verify::Args>),
     Launch(Box<launch::Args>),
     Ps(ps::Args),
@@ -83,6 +86,7 @@ pub fn main() -> ExitCode {
         Verb::Check(args) => check::run(args),
         Verb::Lock(args) => lock::run(args),
         Verb::Build(args) => build::run(args),
+        Verb::Shell(args) => shell::run(*args),
         Verb::Verify(args) => verify::run(*args),
         Verb::Launch(args) => launch::run(*args),
         Verb::Ps(args) => ps::run(args),

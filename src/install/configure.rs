@@ -6,7 +6,8 @@
 //! care of. What is still in the queue when dpkg is done is waited for, and a failure there is a failure of the whole.
 
 use super::step::Subject;
-use super::{Build, Error, Package};
+use super::stop::HELD;
+use super::{Build, Halt, Package};
 use std::collections::BTreeSet;
 
 /// It stops at the first failure: nothing comes after the last words of the culprit. Descriptor 3 is its output too, for the
@@ -25,14 +26,17 @@ const DPKG: [&str; 8] = [
 /// Runs dpkg's command alone.
 const ALONE: &str = r#"exec "$@" 3>&1"#;
 
+/// The same where dpkg will be killed ([`super::stop`]): as process 1 it could not be.
+const HOLDING: &str = r#""$@" 3>&1 || exit"#;
+
 /// The compiler that scripts call by name.
 const COMPILER: &str = "usr/bin/py3compile";
 
 /// The package whose script compiles what the compiler itself is made of.
 const PYTHON: &str = "python3-minimal";
 
-/// `$1` is the calls that are known, a line each, `$2` is `begun` when Python has been set up before; the rest is dpkg's
-/// command. Scripts find a `py3compile` before the real one.
+/// `$1` is the calls that are known, a line each, `$2` is `begun` when Python has been set up before, `$3` is a file whose
+/// absence means that dpkg was killed for good reason ([`super::stop`]); the rest is dpkg's command. Scripts find a `py3compile` before the real one.
 /// Its first call, python3-minimal's, is made at once (what that imports it compiles for all) and starts the queue. Lines
 /// are short enough to be written in one piece (pipe(7), `PIPE_BUF`). What the queue says is said at its end, in the words
 /// of dpkg's own lines ([`super::step`]). Nothing of this is in the tree: `/run` is the sandbox's own.
@@ -43,7 +47,8 @@ mkdir "$queue" "$queue/bin"
 mkfifo "$queue/calls"
 echo "$1" >"$queue/known"
 begun=$2
-shift 2
+held=$3
+shift 3
 cat >"$queue/bin/py3compile" <<'END'
 #!/bin/sh
 queue=/run/goldsmith
@@ -71,7 +76,7 @@ if [ -n "$begun" ]; then
     : >"$queue/begun"
     cat "$queue/known" >&3
 fi
-PATH=$queue/bin:$PATH "$@" 3>&1 || exit
+PATH=$queue/bin:$PATH "$@" 3>&1 || { [ -n "$held" ] && [ ! -e "$held" ]; } || exit
 [ -e "$queue/begun" ] || cat "$queue/known" >&3
 exec 3>&-
 echo "processing: py3compile: python3"
@@ -83,13 +88,13 @@ exit "$status"
 
 impl Build<'_> {
     /// Runs the `postinst` of every unpacked package, as dpkg orders them.
-    pub(super) fn configure(&mut self) -> Result<(), Error> {
+    pub(super) fn configure(&mut self) -> Result<(), Halt> {
         let rest = self.unpacked.difference(&self.configured).copied().collect();
         self.dpkg(&rest, &["-a"])
     }
 
     /// The same for some of them, which need no others.
-    pub(super) fn configure_only(&mut self, packages: &BTreeSet<usize>) -> Result<(), Error> {
+    pub(super) fn configure_only(&mut self, packages: &BTreeSet<usize>) -> Result<(), Halt> {
         if packages.is_empty() {
             return Ok(());
         }
@@ -98,22 +103,32 @@ impl Build<'_> {
         self.dpkg(packages, &names.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    fn dpkg(&mut self, packages: &BTreeSet<usize>, names: &[&str]) -> Result<(), Error> {
+    fn dpkg(&mut self, packages: &BTreeSet<usize>, names: &[&str]) -> Result<(), Halt> {
         let sandbox = self.sandbox();
         let subject = Subject::new("setting up", "the packages", "dpkg --configure");
+        let held = self.held(packages);
+        held.map(|package| self.hold(package)).transpose()?;
         let dpkg = DPKG.into_iter().chain(names.iter().copied());
         let result = if self.root.has(COMPILER) {
             let calls = packages.iter().filter_map(|at| self.packages.get(*at)).flat_map(compilations);
             let calls = calls.collect::<Vec<_>>().join("\n");
             let begun = self.configured.iter().filter_map(|at| self.packages.get(*at)).any(|p| p.name() == PYTHON);
             let begun = if begun { "begun" } else { "" };
-            let command: Vec<_> = ["sh", "-c", QUEUED, "sh", &calls, begun].into_iter().chain(dpkg).collect();
+            let held = held.map_or(String::new(), |_| format!("/{HELD}"));
+            let command: Vec<_> = ["sh", "-c", QUEUED, "sh", &calls, begun, &held].into_iter().chain(dpkg).collect();
             // An import must not leave what the queue writes later: the two differ (py_compile, `invalidation_mode`).
             self.watch.run(&sandbox.with("PYTHONDONTWRITEBYTECODE", "1"), &command, subject)
         } else {
-            let command: Vec<_> = ["sh", "-c", ALONE, "sh"].into_iter().chain(dpkg).collect();
+            let script = if held.is_some() { HOLDING } else { ALONE };
+            let command: Vec<_> = ["sh", "-c", script, "sh"].into_iter().chain(dpkg).collect();
             self.watch.run(&sandbox, &command, subject)
         };
+        if let Some(package) = held
+            && self.is_reached()
+        {
+            self.reach(package).map_err(|error| self.explained(error))?;
+            return Err(Halt::Reached);
+        }
         result.map_err(|error| self.explained(error))?;
         self.configured.extend(packages);
         Ok(())

@@ -132,7 +132,7 @@ fn write_list(root: &Root, base: &str, list: &[String]) -> Result<(), Error> {
 }
 
 /// `NAME`, or `NAME:ARCH` for packages that several architectures may share.
-fn info_name(package: &Package) -> String {
+pub(super) fn info_name(package: &Package) -> String {
     let stanza = Stanza::all(&package.facts.control).next();
     let field = |name| stanza.and_then(|stanza| stanza.field(name)).unwrap_or_default();
     if field("Multi-Arch") == "same" {

@@ -63,7 +63,8 @@ impl Build<'_> {
     }
 
     /// Names the questions that a person would have been asked, and how to answer them.
-    pub(super) fn name_unanswered(&self, templates: &Templates) {
+    pub(super) fn name_unanswered(&self) {
+        let templates = &self.templates;
         let answered: BTreeSet<_> = self.answers.iter().map(|answer| answer.question.as_str()).collect();
         let asked: BTreeMap<_, _> = self.watch.asked();
         let open: Vec<_> = asked.iter().filter(|(question, _)| !answered.contains(question.as_str())).collect();

@@ -14,13 +14,15 @@ mod plan;
 mod root;
 mod run;
 mod step;
+mod stop;
 mod unpack;
 
 pub use layer::unpacked;
-pub use run::run;
-pub use step::Failure;
+pub use run::{commands, lay, run, shell};
+pub use step::{FailedStep, Failure};
+pub use stop::{Script, Side, Stop, until};
 
-use crate::debian::{ControlFile, Deb, DebError, DebFileKind, FetchedPackage, Lock, Role};
+use crate::debian::{ControlFile, Deb, DebError, DebFileKind, FetchedPackage, Lock, Role, Templates};
 use crate::progress::{Event, Observer, Unit};
 use crate::sandbox::{self, Ids, Limits, Sandbox};
 use crate::store::{self, Store, room};
@@ -38,7 +40,7 @@ use step::{Subject, Watch};
 use unpack::Ledger;
 
 /// Changes whenever the same packages would give another layer.
-const FORMAT: &str = "base 9";
+const FORMAT: &str = "base 10";
 
 const STAGE: &str = "install";
 
@@ -140,7 +142,7 @@ pub fn base(
     observer: &dyn Observer,
 ) -> Result<Tree, Error> {
     let started = Instant::now();
-    let wanted: Vec<_> = packages.iter().filter(|fetched| fetched.package.role == Role::Rootfs).collect();
+    let wanted = of_the_root(packages);
     let total = wanted.len();
     // Each is unpacked and set up.
     observer.event(Event::Started { stage: STAGE, total: Some(2 * total as u64), unit: Unit::Items });
@@ -151,6 +153,11 @@ pub fn base(
     let summary = format!("{total} packages{}", if cached { ", from the cache" } else { "" });
     observer.event(Event::Finished { stage: STAGE, summary, took: started.elapsed() });
     Ok(tree)
+}
+
+/// What is installed, of what is fetched.
+fn of_the_root(packages: &[FetchedPackage]) -> Vec<&FetchedPackage> {
+    packages.iter().filter(|fetched| fetched.package.role == Role::Rootfs).collect()
 }
 
 fn key(lock: &Lock, packages: &[&FetchedPackage], answers: &[Answer]) -> Sha256 {
@@ -175,42 +182,17 @@ fn make(
     work: &Path,
     observer: &dyn Observer,
 ) -> Result<(), Error> {
-    let path = work.join("root");
-    let ids = Ids::here()?;
-    fs::create_dir(&path).map_err(|cause| Error::Io { what: "create", path: path.clone(), cause })?;
-    let root = Root::open(&path, ids)?;
-    let packages = wanted.iter().map(|fetched| Package::open(fetched)).collect::<Result<Vec<_>, Error>>()?;
-    let links = links(&packages)?;
-    skeleton(&root, &links).map_err(|cause| Error::Io { what: "prepare", path: path.clone(), cause })?;
-    root.write(POLICY, b"#!/bin/sh\nexit 101\n", 0o755)?;
-    let (templates, answers) = debconf::fitting(&packages, answers)?;
-    let facts: Vec<_> = packages.iter().map(|package| &package.facts).collect();
-    let Plan { waves, before } = plan::plan(&facts);
-    let (ledger, database, watch) = (Ledger::default(), Database::default(), Watch::new(STAGE, observer));
-    let (unpacked, configured) = (BTreeSet::new(), BTreeSet::new());
-    let answered = false;
-    let mut build =
-        Build { lock, limits, root, watch, packages, ledger, database, unpacked, configured, answers, answered };
-    for (number, wave) in waves.iter().enumerate() {
-        if number == 0 {
-            // Nothing can run before the essential packages are there: their scripts come after their payloads.
-            build.unpack(wave)?;
-            build.preinst(wave)?;
-            build.configure()?;
-        } else {
-            build.settle(wave, &before)?;
-            build.preinst(wave)?;
-            build.unpack(wave)?;
-        }
+    let mut build = Build::begin(lock, wanted, answers, limits, &work.join("root"), observer)?;
+    match build.all() {
+        Err(Halt::Failed(error)) => return Err(error),
+        Err(Halt::Reached) | Ok(()) => {}
     }
-    fonts::prepare(&build.root, lock.epoch)?;
-    build.configure()?;
     fonts::cache(&build.root, lock.epoch, limits, &build.watch)?;
     build.watch.summarise();
-    build.name_unanswered(&templates);
+    build.name_unanswered();
     build.root.remove(POLICY)?;
     build.root.remove_folder(CONTROL)?;
-    layer::save(work, lock.epoch, ids)
+    layer::save(work, lock.epoch, Ids::here()?)
 }
 
 /// The directories that are links into `/usr`.
@@ -266,11 +248,83 @@ struct Build<'a> {
     database: Database,
     unpacked: BTreeSet<usize>,
     configured: BTreeSet<usize>,
+    templates: Templates,
     answers: Vec<&'a Answer>,
     answered: bool,
+    stop: Option<&'a Stop>,
 }
 
-impl Build<'_> {
+/// Why an installation does not go on.
+enum Halt {
+    /// It has come to where it was to stop.
+    Reached,
+    /// Something failed.
+    Failed(Error),
+}
+
+impl<E: Into<Error>> From<E> for Halt {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl<'a> Build<'a> {
+    /// Prepares a folder, which is made, for packages.
+    fn begin(
+        lock: &'a Lock,
+        wanted: &[&'a FetchedPackage],
+        answers: &'a [Answer],
+        limits: Limits,
+        folder: &Path,
+        observer: &'a dyn Observer,
+    ) -> Result<Self, Error> {
+        let io = |what| move |cause| Error::Io { what, path: folder.into(), cause };
+        fs::create_dir(folder).map_err(io("create"))?;
+        let root = Root::open(folder, Ids::here()?)?;
+        let packages = wanted.iter().map(|fetched| Package::open(fetched)).collect::<Result<Vec<_>, Error>>()?;
+        skeleton(&root, &links(&packages)?).map_err(io("prepare"))?;
+        root.write(POLICY, b"#!/bin/sh\nexit 101\n", 0o755)?;
+        let (templates, answers) = debconf::fitting(&packages, answers)?;
+        let (ledger, database, watch) = (Ledger::default(), Database::default(), Watch::new(STAGE, observer));
+        let (unpacked, configured) = (BTreeSet::new(), BTreeSet::new());
+        let (answered, stop) = (false, None);
+        Ok(Self {
+            lock,
+            limits,
+            root,
+            watch,
+            packages,
+            ledger,
+            database,
+            unpacked,
+            configured,
+            templates,
+            answers,
+            answered,
+            stop,
+        })
+    }
+
+    /// Unpacks all packages and sets them up.
+    fn all(&mut self) -> Result<(), Halt> {
+        let facts: Vec<_> = self.packages.iter().map(|package| &package.facts).collect();
+        let Plan { waves, before } = plan::plan(&facts);
+        for (number, wave) in waves.iter().enumerate() {
+            if number == 0 {
+                // Nothing can run before the essential packages are there: their scripts come after their payloads.
+                self.unpack(wave)?;
+                self.preinst(wave)?;
+                self.configure()?;
+            } else {
+                self.settle(wave, &before)?;
+                self.preinst(wave)?;
+                self.unpack(wave)?;
+            }
+        }
+        fonts::prepare(&self.root, self.lock.epoch)?;
+        self.configure()
+    }
+
     fn unpack(&mut self, wave: &[usize]) -> Result<(), Error> {
         let packages: Vec<_> = wave.iter().filter_map(|at| self.packages.get(*at)).collect();
         let diversions = Database::diversions(&self.root)?;
@@ -293,42 +347,58 @@ impl Build<'_> {
     }
 
     /// Runs the `preinst` of every package that has one, as dpkg would on a first installation.
-    fn preinst(&self, wave: &[usize]) -> Result<(), Error> {
+    fn preinst(&self, wave: &[usize]) -> Result<(), Halt> {
         let mut order: Vec<_> = wave.iter().filter_map(|at| self.packages.get(*at)).collect();
         // base-passwd's creates the user and group files that others need.
         order.sort_by_key(|package| package.name() != "base-passwd");
-        let version = self.packages.iter().find(|package| package.name() == "dpkg");
-        let version = version.map_or("", |dpkg| &dpkg.fetched.package.version);
         for package in order {
-            if !package.control.contains_key("preinst") {
+            let here = |side| self.is_stop(package, Script::Preinst, side);
+            if !package.control.contains_key("preinst") && !here(Side::Before) {
+                if here(Side::After) {
+                    return Err(Halt::Reached);
+                }
                 continue;
             }
             let files = package.control.iter().filter(|(name, _)| database::is_file_name(name));
             for (name, (mode, bytes)) in files.clone() {
                 self.root.write(&format!("{CONTROL}/{name}"), bytes, *mode)?;
             }
-            let sandbox = self
-                .sandbox()
-                .with("DPKG_MAINTSCRIPT_PACKAGE", package.name())
-                .with("DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT", "1")
-                .with("DPKG_MAINTSCRIPT_NAME", "preinst")
-                .with("DPKG_MAINTSCRIPT_ARCH", &self.lock.architecture)
-                .with("DPKG_ADMINDIR", "/var/lib/dpkg")
-                .with("DPKG_ROOT", "")
-                .with("DPKG_RUNNING_VERSION", version);
+            if here(Side::Before) {
+                return Err(Halt::Reached);
+            }
+            let (name, value) = debconf::TALK;
+            let sandbox = self.for_preinst(package).with(name, value);
             let subject = Subject::new("preparing", package.name(), "preinst");
             let result = self.watch.run(&sandbox, &[&format!("/{CONTROL}/preinst"), "install"], subject);
             for (name, _) in files {
                 self.root.remove(&format!("{CONTROL}/{name}"))?;
             }
             result.map_err(|error| self.explained(error))?;
+            if here(Side::After) {
+                return Err(Halt::Reached);
+            }
         }
         Ok(())
     }
 
+    /// The sandbox with the variables that dpkg sets for a `preinst`. Source: `maintscript_exec` in dpkg's `src/main/script.c`.
+    fn for_preinst(&self, package: &Package) -> Sandbox {
+        let version = self.packages.iter().find(|package| package.name() == "dpkg");
+        let version = version.map_or("", |dpkg| &dpkg.fetched.package.version);
+        Sandbox::new(&self.root.path, self.lock.epoch, self.limits)
+            .with("DPKG_MAINTSCRIPT_PACKAGE", package.name())
+            .with("DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT", "1")
+            .with("DPKG_MAINTSCRIPT_NAME", "preinst")
+            .with("DPKG_MAINTSCRIPT_ARCH", &package.fetched.package.architecture)
+            .with("DPKG_MAINTSCRIPT_DEBUG", "0")
+            .with("DPKG_ADMINDIR", "/var/lib/dpkg")
+            .with("DPKG_ROOT", "")
+            .with("DPKG_RUNNING_VERSION", version)
+    }
+
     /// Sets up what the packages of a wave pre-depend on, for their `preinst` may use it (Debian Policy 7.2). Those that
     /// wait for each other in a circle get what can be had.
-    fn settle(&mut self, wave: &[usize], before: &[BTreeSet<usize>]) -> Result<(), Error> {
+    fn settle(&mut self, wave: &[usize], before: &[BTreeSet<usize>]) -> Result<(), Halt> {
         let needs = wave.iter().filter_map(|at| before.get(*at)).filter(|needs| needs.is_subset(&self.unpacked));
         let needs: BTreeSet<usize> = needs.flatten().copied().collect();
         self.configure_only(&needs.difference(&self.configured).copied().collect())

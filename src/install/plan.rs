@@ -27,7 +27,7 @@ pub(super) struct Plan {
 /// Puts packages into waves.
 pub(super) fn plan(packages: &[&Facts]) -> Plan {
     let names = names(packages);
-    let needs: Vec<_> = packages.iter().map(|facts| related(facts, &["Pre-Depends", "Depends"], &names)).collect();
+    let needs = needs(packages, &names);
     let first =
         closure((0..packages.len()).filter(|at| packages.get(*at).is_some_and(|facts| facts.essential)), &needs);
     let before: Vec<BTreeSet<usize>> =
@@ -52,6 +52,17 @@ pub(super) fn plan(packages: &[&Facts]) -> Plan {
         waves.push(wave);
     }
     Plan { waves, before }
+}
+
+/// Whether a package depends on itself by way of others.
+pub(super) fn is_in_a_circle(packages: &[&Facts], at: usize) -> bool {
+    let needs = needs(packages, &names(packages));
+    closure(needs.get(at).into_iter().flatten().copied(), &needs).contains(&at)
+}
+
+/// For each package, what it depends on.
+fn needs(packages: &[&Facts], names: &BTreeMap<&str, Vec<usize>>) -> Vec<Vec<usize>> {
+    packages.iter().map(|facts| related(facts, &["Pre-Depends", "Depends"], names)).collect()
 }
 
 /// Names of the packages that this one replaces files of.
@@ -125,5 +136,7 @@ mod tests {
         let Plan { waves, before } = plan(&packages);
         assert_eq!(waves, [vec![0, 1, 2, 3, 4], vec![5, 7, 8], vec![6], vec![9, 10]]);
         assert_eq!(before[6], BTreeSet::from([1, 2, 3, 7, 8]));
+        let circles: Vec<_> = (0..packages.len()).filter(|at| is_in_a_circle(&packages, *at)).collect();
+        assert_eq!(circles, [1, 2, 9, 10]);
     }
 }

@@ -1,6 +1,6 @@
 //! A recipe's `run:` commands: in a copy of the customised tree, captured again, cached by what went in.
 
-use super::root::outside;
+use super::root::{Root, outside};
 use super::step::{RUN, Subject, Watch};
 use super::{Error, hint, layer};
 use crate::door;
@@ -37,23 +37,45 @@ pub fn run(
     let key = hasher.finish();
     layer::cached(store, "run", &key, observer, |work| {
         let root = work.join("root");
-        let ids = Ids::here()?;
-        materialise(&tree, &root, ids)?;
-        let watch = Watch::new("customize", observer);
-        for (index, command) in commands.iter().enumerate() {
-            let argv: Vec<_> = command.iter().map(String::as_str).collect();
-            let subject = Subject::new("running", RUN, &format!("step {} (`{}`)", index + 1, shown(command)));
-            let result = watch.run(&Sandbox::new(&root, epoch, limits), &argv, subject);
-            result.map_err(|mut error| {
-                if let Error::Step(failure) = &mut error {
-                    hint::add(failure, None);
-                }
-                error
-            })?;
-        }
-        watch.summarise();
-        layer::save(work, epoch, ids)
+        lay(&tree, &root)?;
+        self::commands(&root, commands, epoch, limits, observer)?;
+        layer::save(work, epoch, Ids::here()?)
     })
+}
+
+/// Runs commands in the tree that lies below `root`, one after the other, until one fails.
+pub fn commands(
+    root: &Path,
+    commands: &[Vec<String>],
+    epoch: i64,
+    limits: Limits,
+    observer: &dyn Observer,
+) -> Result<(), Error> {
+    let watch = Watch::new("customize", observer);
+    for (index, command) in commands.iter().enumerate() {
+        let argv: Vec<_> = command.iter().map(String::as_str).collect();
+        let subject = Subject::new("running", RUN, &format!("step {} (`{}`)", index + 1, shown(command)));
+        let result = watch.run(&Sandbox::new(root, epoch, limits), &argv, subject);
+        result.map_err(|mut error| {
+            if let Error::Step(failure) = &mut error {
+                hint::add(failure, None);
+            }
+            error
+        })?;
+    }
+    watch.summarise();
+    Ok(())
+}
+
+/// The shell of the tree below `root`, by its path: bash, else sh.
+pub fn shell(root: &Path) -> Result<Option<&'static str>, Error> {
+    let root = Root::open(root, Ids::here()?)?;
+    Ok(["/bin/bash", "/bin/sh"].into_iter().find(|path| root.has(path.trim_start_matches('/'))))
+}
+
+/// Writes a tree as files below `root`, for commands to run in.
+pub fn lay(tree: &Tree, root: &Path) -> Result<(), Error> {
+    materialise(tree, root, Ids::here()?)
 }
 
 /// A command as people recognise it: the first words of its first line.

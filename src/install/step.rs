@@ -3,7 +3,7 @@
 //! dpkg says which package it turns to, and which one failed, in lines of its own (dpkg(1), `--status-fd`). They come down
 //! the pipe that its scripts write to, so that every other line has an owner.
 
-use super::{Error, debconf};
+use super::{Error, Script, debconf};
 use crate::progress::{Event, Observer};
 use crate::sandbox::{self, Ending, Sandbox};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -54,6 +54,29 @@ pub struct Failure {
     pub words: Vec<String>,
     /// What may help.
     pub help: Option<String>,
+}
+
+impl Failure {
+    /// The script or command itself, if it is one that a build can be stopped before.
+    pub fn step(&self) -> Option<FailedStep<'_>> {
+        // dpkg says `libc6:amd64` of packages that several architectures may share.
+        let name = self.name.split(':').next().unwrap_or_default();
+        match (name, self.script.as_str()) {
+            (RUN, script) => script.strip_prefix("step ")?.split(' ').next()?.parse().ok().map(FailedStep::Run),
+            (name, "preinst") => Some(FailedStep::Script(name, Script::Preinst)),
+            (name, "postinst") => Some(FailedStep::Script(name, Script::Postinst)),
+            _ => None,
+        }
+    }
+}
+
+/// What failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailedStep<'a> {
+    /// A script of a package.
+    Script(&'a str, Script),
+    /// A command of `run:`, counted from 1.
+    Run(usize),
 }
 
 /// Follows programs in the sandbox.

@@ -25,9 +25,109 @@ pub(super) struct Customized {
     pub sources: Sources,
 }
 
+/// What is done to a base tree before the recipe's commands, in this order; by the keys of the recipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// The base tree itself, and the kernel's modules.
+    Packages,
+    /// `users`.
+    Users,
+    /// `overlays`.
+    Overlays,
+    /// `artifacts`.
+    Artifacts,
+    /// `network` and `hostname`.
+    Network,
+    /// `units`.
+    Units,
+    /// `run`.
+    Run,
+}
+
+impl Part {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Packages, Self::Users, Self::Overlays, Self::Artifacts, Self::Network, Self::Units, Self::Run];
+
+    /// The recipe's key.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Packages => "packages",
+            Self::Users => "users",
+            Self::Overlays => "overlays",
+            Self::Artifacts => "artifacts",
+            Self::Network => "network",
+            Self::Units => "units",
+            Self::Run => "run",
+        }
+    }
+
+    /// The one before it.
+    pub fn before(self) -> Option<Self> {
+        Self::ALL.into_iter().take_while(|part| *part < self).last()
+    }
+}
+
+/// A tree on its way from base to image.
+pub(super) struct Customizing<'a> {
+    pub tree: Tree,
+    recipe: &'a Recipe,
+    epoch: i64,
+    fonts: Vec<(GuestPath, Node)>,
+    overlays: Hasher,
+    artifacts: Vec<ArtifactFile>,
+    sources: Sources,
+}
+
+impl<'a> Customizing<'a> {
+    /// A base tree, with the kernel's modules.
+    pub fn begin(mut tree: Tree, modules: &Tree, recipe: &'a Recipe, epoch: i64) -> Result<Self, Error> {
+        for (path, node) in modules.iter().filter(|(path, _)| path.as_str() != "/") {
+            if tree.get(path).is_none() {
+                tree.insert(path, node.clone()).map_err(fail("the kernel's modules"))?;
+            }
+        }
+        let (overlays, sources) = (Hasher::default(), Sources::new(recipe.image.size.0));
+        Ok(Self { fonts: fonts(&tree), tree, recipe, epoch, overlays, artifacts: Vec::new(), sources })
+    }
+
+    /// Applies one part.
+    pub fn apply(&mut self, part: Part) -> Result<(), Error> {
+        let (recipe, epoch, tree) = (self.recipe, self.epoch, &mut self.tree);
+        match part {
+            Part::Packages | Part::Run => Ok(()),
+            Part::Users => tree::users(tree, &recipe.users, epoch).map_err(fail("`users`")),
+            Part::Overlays => recipe.overlays.iter().try_for_each(|folder| {
+                let digest = tree::overlay(tree, folder, epoch, &mut self.sources)
+                    .map_err(fail(&format!("the overlay {}", folder.display())))?;
+                self.overlays.update(&digest.0);
+                Ok(())
+            }),
+            Part::Artifacts => {
+                for artifact in &recipe.artifacts {
+                    self.artifacts.push(ship(tree, artifact, epoch, &mut self.sources)?);
+                }
+                if self.fonts != fonts(tree) {
+                    // Made for other fonts (`install`): the guest makes its own.
+                    let cache = FONT_CACHE.parse().map_err(tree::Error::from);
+                    tree.remove(&cache.map_err(fail("the font cache"))?);
+                }
+                Ok(())
+            }
+            Part::Network => identity(tree, recipe, epoch).map_err(fail("`network` and `hostname`")),
+            Part::Units => tree::units(tree, &recipe.units, epoch).map_err(fail("`units`")),
+        }
+    }
+}
+
+fn fail(what: &str) -> impl FnOnce(tree::Error) -> Error {
+    let what = what.to_owned();
+    move |cause| Error::Tree { what, cause }
+}
+
 /// Turns a base tree into the recipe's image.
 pub(super) fn customize(
-    mut tree: Tree,
+    tree: Tree,
     modules: &Tree,
     recipe: &Recipe,
     epoch: i64,
@@ -35,34 +135,9 @@ pub(super) fn customize(
     store: &Store,
     observer: &dyn Observer,
 ) -> Result<Customized, Error> {
-    let fail = |what: &str| {
-        let what = what.to_owned();
-        move |cause: tree::Error| Error::Tree { what, cause }
-    };
-    for (path, node) in modules.iter().filter(|(path, _)| path.as_str() != "/") {
-        if tree.get(path).is_none() {
-            tree.insert(path, node.clone()).map_err(fail("the kernel's modules"))?;
-        }
-    }
-    tree::users(&mut tree, &recipe.users, epoch).map_err(fail("`users`"))?;
-    let fonts = fonts(&tree);
-    let mut overlays = Hasher::default();
-    let mut sources = Sources::new(recipe.image.size.0);
-    for folder in &recipe.overlays {
-        let digest = tree::overlay(&mut tree, folder, epoch, &mut sources)
-            .map_err(fail(&format!("the overlay {}", folder.display())))?;
-        overlays.update(&digest.0);
-    }
-    let mut artifacts = Vec::new();
-    for artifact in &recipe.artifacts {
-        artifacts.push(ship(&mut tree, artifact, epoch, &mut sources)?);
-    }
-    if fonts != self::fonts(&tree) {
-        // Made for other fonts (`install`): the guest makes its own.
-        tree.remove(&FONT_CACHE.parse().map_err(tree::Error::from).map_err(fail("the font cache"))?);
-    }
-    identity(&mut tree, recipe, epoch).map_err(fail("`network` and `hostname`"))?;
-    tree::units(&mut tree, &recipe.units, epoch).map_err(fail("`units`"))?;
+    let mut work = Customizing::begin(tree, modules, recipe, epoch)?;
+    Part::ALL.into_iter().try_for_each(|part| work.apply(part))?;
+    let Customizing { tree, overlays, artifacts, sources, .. } = work;
     let overlays = overlays.finish();
     // What is not in memory is not in the tree's own digest either.
     let shipped: Vec<_> = std::iter::once(overlays).chain(artifacts.iter().map(|file| file.sha256)).collect();

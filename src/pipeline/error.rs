@@ -1,6 +1,8 @@
 //! Why a build did not finish.
 
+use super::Step;
 use crate::findings::Finding;
+use crate::install::FailedStep;
 use crate::values::ByteSize;
 use crate::{boot, debian, image, install, store, tree};
 use std::io;
@@ -94,6 +96,17 @@ pub enum Error {
         /// The first difference.
         what: String,
     },
+}
+
+impl Error {
+    /// The step that failed, if somebody can look around before it.
+    pub fn step(&self) -> Option<Step> {
+        let Self::Install(install::Error::Step(failure)) = self else { return None };
+        Some(match failure.step()? {
+            FailedStep::Script(package, script) => Step::Script(package.to_owned(), script),
+            FailedStep::Run(number) => Step::Run(number),
+        })
+    }
 }
 
 /// A build that did not finish, and where the words of what failed in it are kept.

@@ -45,6 +45,19 @@ pub(super) fn stages(
     Ok(kernel)
 }
 
+/// The modules alone.
+pub(super) fn modules(
+    lock: &Lock,
+    packages: &[FetchedPackage],
+    store: &Store,
+    observer: &dyn Observer,
+) -> Result<Tree, Error> {
+    timed::<_, Error>("kernel", observer, || {
+        let kernel = kernel(lock, packages, store, observer)?;
+        Ok((format!("Linux {}", kernel.release), kernel.modules))
+    })
+}
+
 /// Unpacks the kernel's package; cached.
 fn kernel(lock: &Lock, packages: &[FetchedPackage], store: &Store, observer: &dyn Observer) -> Result<Kernel, Error> {
     let fetched: Vec<_> = packages.iter().filter(|fetched| fetched.package.role == Role::Kernel).collect();

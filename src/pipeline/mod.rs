@@ -6,10 +6,15 @@ mod customize;
 mod error;
 mod kernel;
 mod log;
+mod place;
 mod staging;
+mod step;
 mod write;
 
+pub use customize::Part;
 pub use error::{Error, Failure};
+pub use place::{NoPlace, Place, place};
+pub use step::{Moment, Step, UnknownStep};
 
 use crate::debian::{self, Lock, Role};
 use crate::findings::{Evidence, Finding, Origin, Severity};
@@ -214,7 +219,7 @@ fn stages(
     let path = staging.path(LOG);
     let log = Log::create(&path, observer).map_err(|cause| Error::Folder { path, cause })?;
     let observer: &dyn Observer = &log;
-    let lock = current_lock(recipe, options, store, observer)?;
+    let lock = current_lock(recipe, options, Locking::WhenMissing, store, observer)?;
     let packages = debian::fetch(&lock, store, options.offline, observer)?;
     // Side by side: maintainer scripts run one after the other and leave a core to the kernel,
     // which is nice to the rest.
@@ -249,11 +254,19 @@ fn stages(
     })
 }
 
+/// Whether a lock that had to be made is written beside its recipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Locking {
+    WhenMissing,
+    Never,
+}
+
 /// The recipe's lock. A missing or stale one is resolved and written, unless that is forbidden. With parameters
 /// that change the packages, today's closure is used and the lock of the defaults stays as it is.
 fn current_lock(
     recipe: &Recipe,
     options: &BuildOptions,
+    locking: Locking,
     store: &Store,
     observer: &dyn Observer,
 ) -> Result<Lock, Error> {
@@ -271,7 +284,10 @@ fn current_lock(
         return Err(debian::Error::Offline(format!("resolving packages ({} is {state})", path.display())).into());
     }
     let lock = debian::resolve(recipe, store, observer)?;
-    if options.set.is_empty() || state == "missing" {
+    if locking == Locking::Never {
+        observer
+            .event(Event::Note(format!("{} is {state}: packages of today, and no lock is written", path.display())));
+    } else if options.set.is_empty() || state == "missing" {
         lock.write(&path)?;
         observer.event(Event::Note(format!("wrote {}", path.display())));
     }

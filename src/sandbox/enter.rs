@@ -5,7 +5,7 @@
 //! in `/proc` is what Docker and Podman mask (OCI runtime specification, `maskedPaths` and `readonlyPaths`).
 
 use super::limits::{self, Limits};
-use super::{Job, filter};
+use super::{Job, filter, session};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, chmodat, mkdirat, mknodat};
@@ -32,7 +32,8 @@ pub(super) struct Gift {
     pub go: OwnedFd,
 }
 
-/// Waits for its ids, makes the tree the root, and becomes the command. Returns only when that failed.
+/// Waits for its ids, makes the tree the root, and becomes the command, or process 1 above it. Returns its exit status then, or why it
+/// is not there.
 pub(super) fn enter(gift: Gift, job: &Job, argv: &[OsString]) -> io::Result<i32> {
     let mut go = std::fs::File::from(gift.go);
     go.read_exact(&mut [0])?;
@@ -49,13 +50,19 @@ pub(super) fn enter(gift: Gift, job: &Job, argv: &[OsString]) -> io::Result<i32>
     rustix::system::sethostname(b"localhost")?;
     umask(Mode::from_raw_mode(0o022));
     limits::bound(&job.limits)?;
+    if let Some(streams) = job.streams {
+        session::connect(streams)?;
+    }
     drop_capabilities();
     filter::install()?;
     let Some((program, arguments)) = argv.split_first() else { return Ok(0) };
     let mut command = Command::new(program);
     command.args(arguments).env_clear().env("SOURCE_DATE_EPOCH", job.epoch.to_string()).envs(ENVIRONMENT);
     command.envs(job.environment.iter().map(|(name, value)| (name, value)));
-    Err(command.exec())
+    match job.streams {
+        Some(streams) => session::run(command, streams),
+        None => Err(command.exec()),
+    }
 }
 
 /// What every command sees, whatever the build machine's environment holds.

@@ -7,7 +7,8 @@
 //! Uses `interrupt`, `leash`, `progress`, `store`, `values`.
 //!
 //! A namespace is entered by a process with a single thread, so this program starts itself again with a hidden first
-//! argument: [`init`] must be the first call of `main`. That process (`outer`) watches; its child (`enter`) becomes the command.
+//! argument: [`init`] must be the first call of `main`. That process (`outer`) watches; its child (`enter`) becomes the command, or process 1 above one that a person
+//! talks with (`session`).
 
 mod enter;
 mod filter;
@@ -16,11 +17,13 @@ mod limits;
 mod lines;
 mod outer;
 mod probe;
+mod session;
 mod user;
 
 pub use ids::Ids;
 pub use limits::{Excess, Limits, sweep};
 pub use probe::{Way, probe};
+pub use session::{Ends, Session, Streams};
 pub use user::{Problem, become_root};
 
 use crate::interrupt;
@@ -32,6 +35,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 
@@ -119,6 +123,8 @@ struct Job {
     epoch: i64,
     environment: Vec<(String, String)>,
     limits: Limits,
+    /// What a command is connected to that a person talks with.
+    streams: Option<Streams>,
 }
 
 /// A root tree in which commands are run. Its files belong to [`Ids::here`].
@@ -131,13 +137,21 @@ pub struct Sandbox {
 impl Sandbox {
     /// Commands will see `root` as `/`, and `epoch` as `SOURCE_DATE_EPOCH`.
     pub fn new(root: &Path, epoch: i64, limits: Limits) -> Self {
-        Self { root: root.into(), job: Job { builder: std::process::id(), epoch, environment: Vec::new(), limits } }
+        let job = Job { builder: std::process::id(), epoch, limits, ..Job::default() };
+        Self { root: root.into(), job }
     }
 
     /// Adds a variable to the otherwise fixed environment.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.job.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With other limits.
+    #[must_use]
+    pub fn within(mut self, limits: Limits) -> Self {
+        self.job.limits = limits;
         self
     }
 
@@ -149,8 +163,7 @@ impl Sandbox {
     pub fn run(&self, argv: &[&str], observer: &dyn Observer) -> Result<(), Error> {
         let command = argv.join(" ");
         let start = |cause| Error::Start { command: command.clone(), root: self.root.clone(), cause };
-        let job = serde_json::to_string(&self.job).map_err(|error| start(error.into()))?;
-        let mut arguments: Vec<OsString> = vec![OUTER.into(), self.root.clone().into(), job.into()];
+        let mut arguments = self.arguments().map_err(start)?;
         arguments.extend(argv.iter().map(OsString::from));
         let mut verdict = tempfile::tempfile().map_err(start)?;
         let reader = duct::cmd("/proc/self/exe", arguments)
@@ -173,18 +186,34 @@ impl Sandbox {
         while reader.try_wait().map_err(start)?.is_none() {
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
-        let mut text = String::new();
-        verdict.rewind().and_then(|()| verdict.read_to_string(&mut text)).map_err(start)?;
-        let ending = match serde_json::from_str(&text) {
-            Ok(Verdict::Exit(0)) => return Ok(()),
-            Ok(Verdict::Exit(status)) => Ending::Status(status),
-            Ok(Verdict::Signal(signal)) => Ending::Signal(signal),
-            Ok(Verdict::Ended(excess)) => Ending::Limit(excess, self.job.limits.of(excess)),
-            Ok(Verdict::Setup(cause)) => return Err(start(io::Error::other(cause))),
-            Err(_) => return Err(start(io::Error::other(format!("the sandbox was killed: {text}")))),
-        };
+        let Some(ending) = judged(&mut verdict, &self.job.limits).map_err(start)? else { return Ok(()) };
         Err(Error::Failed { command: command.clone(), root: self.root.clone(), ending, tail: tail.into() })
     }
+
+    /// How this program is started again to make it; the command follows.
+    fn arguments(&self) -> io::Result<Vec<OsString>> {
+        Ok(vec![OUTER.into(), self.root.clone().into(), serde_json::to_string(&self.job)?.into()])
+    }
+}
+
+/// What the process outside says of a command's end. None: it has succeeded.
+fn judged(verdict: &mut File, limits: &Limits) -> io::Result<Option<Ending>> {
+    let text = text_of(verdict)?;
+    match serde_json::from_str(&text) {
+        Ok(Verdict::Exit(0)) => Ok(None),
+        Ok(Verdict::Exit(status)) => Ok(Some(Ending::Status(status))),
+        Ok(Verdict::Signal(signal)) => Ok(Some(Ending::Signal(signal))),
+        Ok(Verdict::Ended(excess)) => Ok(Some(Ending::Limit(excess, limits.of(excess)))),
+        Ok(Verdict::Setup(cause)) => Err(io::Error::other(cause)),
+        Err(_) => Err(io::Error::other(format!("the sandbox was killed: {text}"))),
+    }
+}
+
+/// All of a file, from its beginning.
+fn text_of(file: &mut File) -> io::Result<String> {
+    let mut text = String::new();
+    file.rewind().and_then(|()| file.read_to_string(&mut text))?;
+    Ok(text)
 }
 
 /// Continues where [`Sandbox::run`] or [`become_root`] started this program again; returns at once in every other

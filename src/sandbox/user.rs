@@ -7,14 +7,19 @@ use rustix::thread::{UnshareFlags, unshare_unsafe};
 use signal_hook::iterator::Signals;
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 pub(super) const STAGE: &str = "__sandbox-user";
 
 /// Ids a Debian system uses below the first that belongs to nobody in particular.
 pub(super) const IDS: u32 = 65_536;
+
+/// How long both sides of a new namespace wait for each other, and how long between looks.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// Why this user cannot become root of a namespace, and what to change.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +98,7 @@ pub(super) fn start(arguments: &[OsString], capture: bool) -> Result<Child, Prob
     let mut child = Command::new("/proc/self/exe")
         .arg(STAGE)
         .args(arguments)
-        .stdin(Stdio::piped())
+        .stdin(if capture { Stdio::null() } else { Stdio::inherit() })
         .stdout(output())
         .stderr(output())
         .spawn()?;
@@ -103,9 +108,6 @@ pub(super) fn start(arguments: &[OsString], capture: bool) -> Result<Child, Prob
         let _ = child.wait();
         return Err(problem);
     }
-    if let Some(mut go) = child.stdin.take() {
-        go.write_all(b"x")?;
-    }
     Ok(child)
 }
 
@@ -113,10 +115,10 @@ pub(super) fn start(arguments: &[OsString], capture: bool) -> Result<Child, Prob
 fn map(child: &Child, uids: u32, gids: u32) -> Result<(), Problem> {
     let pid = child.id().to_string();
     let own = fs::read_link("/proc/self/ns/user")?;
-    for _ in 0..1000 {
+    for _ in 0..PATIENCE.as_millis() / PAUSE.as_millis() {
         match fs::read_link(format!("/proc/{pid}/ns/user")) {
             Ok(namespace) if namespace != own => break,
-            Ok(_) => std::thread::sleep(std::time::Duration::from_millis(2)),
+            Ok(_) => std::thread::sleep(PAUSE),
             Err(error) => return Err(Problem::Refused { cause: error.to_string() }),
         }
     }
@@ -143,14 +145,26 @@ pub(super) fn stage(arguments: &[OsString]) -> i32 {
         set_parent_process_death_signal(Some(Signal::TERM))?;
         // SAFETY: this process has one thread.
         unsafe { unshare_unsafe(UnshareFlags::NEWUSER)? };
-        let mut go = [0];
-        io::stdin().read_exact(&mut go)?;
-        Err(Command::new("/proc/self/exe").args(arguments).stdin(Stdio::null()).uid(0).gid(0).exec())
+        await_ids()?;
+        Err(Command::new("/proc/self/exe").args(arguments).uid(0).gid(0).exec())
     };
     step().unwrap_or_else(|error| {
         eprintln!("error: cannot become root of a user namespace: {error}");
         1
     })
+}
+
+/// Waits until this process's namespace has its ids. Whoever started it ends it when that fails.
+fn await_ids() -> io::Result<()> {
+    for _ in 0..PATIENCE.as_millis() / PAUSE.as_millis() {
+        let files = ["/proc/self/uid_map", "/proc/self/gid_map"].map(fs::read_to_string);
+        let [uids, gids] = files;
+        if !uids?.is_empty() && !gids?.is_empty() {
+            return Ok(());
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Err(io::ErrorKind::TimedOut.into())
 }
 
 /// The first id of a range of at least [`IDS`] that a file gives to a user. Source: subuid(5).

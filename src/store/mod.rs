@@ -6,15 +6,18 @@
 //! ```text
 //! v1/files/ab/abcd…       a file named by its SHA-256 (a download in progress: abcd….partial)
 //! v1/layers/KIND/KEY/     a folder made from content named by KEY, published by rename
+//! v1/scratch/XXXXXX/      a folder of a process that is in it now; deleted after it
 //! v1/again/               layers of a second build, `build --check`; deleted after it
 //! v1/cleared/             what `clean` is deleting
 //! v1/locks/NAME           flock files: two processes never make the same thing twice
 //! ```
 
 mod fetch;
+mod scratch;
 
 pub(crate) use fetch::get;
 pub use fetch::{Download, Problem};
+pub use scratch::Scratch;
 
 use crate::interrupt;
 use crate::values::Sha256;
@@ -122,6 +125,7 @@ impl Store {
         if let Some(_guard) = self.try_lock(AGAIN)? {
             delete(&self.root.join(AGAIN))?;
         }
+        self.sweep_scratch()?;
         delete(&self.root.join(CLEARED))
     }
 
@@ -137,6 +141,7 @@ impl Store {
             create_folder(&path)?;
             delete(&cleared)?;
         }
+        self.sweep_scratch()?;
         delete(&self.root.join(AGAIN))
     }
 
@@ -266,12 +271,16 @@ mod tests {
         for path in [store.layer("base", &done), partial(&left), partial(&making)] {
             fs::create_dir_all(path.join("root")).unwrap();
         }
-        for name in [AGAIN, CLEARED] {
+        for name in [AGAIN, CLEARED, "scratch"] {
             fs::create_dir_all(store.root().join(name).join("base")).unwrap();
         }
+        let scratch = store.scratch().unwrap();
         let _making = store.lock(&format!("base-{making}")).unwrap();
         store.sweep().unwrap();
         assert!(store.layer("base", &done).exists() && partial(&making).exists() && !partial(&left).exists());
+        assert_eq!(fs::read_dir(store.root().join("scratch")).unwrap().count(), 1);
+        assert!(scratch.path().is_dir());
+        drop(scratch);
         let names = fs::read_dir(store.root()).unwrap().map(|entry| entry.unwrap().file_name());
         assert_eq!(names.collect::<std::collections::BTreeSet<_>>().len(), 3, "files, layers, locks");
         store.clear(true).unwrap();

@@ -8,6 +8,7 @@ pub mod dice;
 pub mod host;
 pub mod http;
 pub mod lab;
+pub mod made;
 pub mod mirror;
 pub mod package;
 pub mod peer;
