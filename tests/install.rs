@@ -78,13 +78,16 @@ fn building_twice_gives_the_same_bytes_and_says_so() {
 #[test]
 fn builds_that_differ_are_told_apart_with_the_path_at_fault() {
     let workshop = Workshop::furnished();
-    let text = "schema: goldsmith/v1\nname: random\ninclude: [minimal.yaml]\nrun: [[/bin/sh, -c, 'head -c 8 /dev/urandom >/etc/random']]\n";
+    let text = "schema: goldsmith/v1\nname: random\ninclude: [minimal.yaml]\nrun: [[/bin/sh, -c, 'head -c 8 /dev/urandom >/etc/random; cp /etc/random /etc/issue']]\n";
     workshop.write("recipes/random.yaml", text);
     fs::copy(workshop.path("recipes/minimal.lock"), workshop.path("recipes/random.lock")).unwrap();
     // Nothing may be deleted from the shared layers.
     fs::remove_file(workshop.cache("layers")).unwrap();
     let run = workshop.run(&["build", "recipes/random.yaml", "--offline", "--check"]);
-    run.failed(1, &["two builds of the same recipe differ: rootfs.ext4", "/etc/random"]);
+    run.failed(
+        1,
+        &["two builds of the same recipe differ: rootfs.ext4", "~ /etc/random:", "base-files: ~ /etc/issue:"],
+    );
     assert_eq!(workshop.names("images"), [""; 0]);
 }
 

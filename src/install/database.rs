@@ -1,8 +1,9 @@
 //! dpkg's database, written as dpkg leaves it after unpacking. Source: dpkg's `lib/dpkg/dump.c`, `infodb-format.c`,
 //! `trignote.c`; deb-triggers(5).
 
+use super::local::Local;
 use super::root::Root;
-use super::unpack::NEW;
+use super::unpack::{NEW, Payload};
 use super::{Error, Package};
 use crate::debian::Stanza;
 use crate::values::GuestPath;
@@ -19,41 +20,32 @@ pub(super) struct Database {
     begun: bool,
 }
 
-/// Paths that one package moved aside for itself: original → (new place, package).
-pub(super) type Diversions = BTreeMap<GuestPath, (GuestPath, String)>;
-
 impl Database {
-    /// The diversions registered so far (`var/lib/dpkg/diversions`: three lines each).
-    pub fn diversions(root: &Root) -> Result<Diversions, Error> {
-        let bytes = root.read(&format!("{ADMIN}/diversions"))?.unwrap_or_default();
-        let text = String::from_utf8_lossy(&bytes);
-        let lines: Vec<_> = text.lines().collect();
-        let mut diversions = Diversions::new();
-        for lines in lines.chunks_exact(3) {
-            let [from, to, package] = lines else { continue };
-            if let (Ok(from), Ok(to)) = (from.parse(), to.parse()) {
-                diversions.insert(from, (to, (*package).to_owned()));
-            }
-        }
-        Ok(diversions)
-    }
-
     /// Records packages as unpacked, with their file lists, scripts, configuration files and triggers.
-    pub fn add(&mut self, packages: &[&Package], lists: &[Vec<String>], root: &Root) -> Result<(), Error> {
+    pub fn add(
+        &mut self,
+        packages: &[&Package],
+        payloads: &[Payload],
+        local: &Local,
+        root: &Root,
+    ) -> Result<(), Error> {
         self.begin(root)?;
         let status = format!("{ADMIN}/status");
         let mut text = String::from_utf8_lossy(&root.read(&status)?.unwrap_or_default()).into_owned();
         let before: BTreeSet<String> = self.interests.values().flatten().cloned().collect();
         let mut activated = BTreeSet::new();
-        for (package, list) in packages.iter().zip(lists) {
+        for (package, Payload { list, sums }) in packages.iter().zip(payloads) {
             let base = info_name(package);
             for (name, (mode, bytes)) in &package.control {
                 if is_info_name(name) {
                     root.write(&format!("{ADMIN}/info/{base}.{name}"), bytes, *mode)?;
                 }
             }
+            if let Some(sums) = sums {
+                root.write(&format!("{ADMIN}/info/{base}.md5sums"), sums.as_bytes(), 0o644)?;
+            }
             write_list(root, &base, list)?;
-            text += &status_stanza(package, root)?;
+            text += &status_stanza(package, local, root)?;
             if let Some(text) = package.text("triggers") {
                 self.triggers(&text, &base, &mut activated);
             }
@@ -71,7 +63,22 @@ impl Database {
         let bytes = root.read(&format!("{ADMIN}/info/{base}.list"))?.unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
         let rest: Vec<_> = text.lines().filter(|line| *line != path).map(str::to_owned).collect();
-        write_list(root, &base, &rest)
+        write_list(root, &base, &rest)?;
+        Self::outdate(package, path, root)
+    }
+
+    /// Notes that a configuration file is its package's no more.
+    fn outdate(package: &Package, path: &str, root: &Root) -> Result<(), Error> {
+        let status = format!("{ADMIN}/status");
+        let text = String::from_utf8_lossy(&root.read(&status)?.unwrap_or_default()).into_owned();
+        let (name, conffile) = (format!("Package: {}", package.name()), format!(" {path} "));
+        let mut inside = false;
+        let lines = text.lines().map(|line| {
+            inside = if line.is_empty() { false } else { inside || line == name };
+            let mark = if inside && line.starts_with(&conffile) { " obsolete" } else { "" };
+            format!("{line}{mark}\n")
+        });
+        root.write(&status, lines.collect::<String>().as_bytes(), 0o644)
     }
 
     fn begin(&mut self, root: &Root) -> Result<(), Error> {
@@ -128,7 +135,8 @@ impl Database {
 }
 
 fn write_list(root: &Root, base: &str, list: &[String]) -> Result<(), Error> {
-    root.write(&format!("{ADMIN}/info/{base}.list"), (list.join("\n") + "\n").as_bytes(), 0o644)
+    let text: String = list.iter().map(|path| format!("{path}\n")).collect();
+    root.write(&format!("{ADMIN}/info/{base}.list"), text.as_bytes(), 0o644)
 }
 
 /// `NAME`, or `NAME:ARCH` for packages that several architectures may share.
@@ -189,14 +197,16 @@ const FIELDS: [&str; 33] = [
     "SHA256",
 ];
 
-fn status_stanza(package: &Package, root: &Root) -> Result<String, Error> {
+fn status_stanza(package: &Package, local: &Local, root: &Root) -> Result<String, Error> {
     let Some(stanza) = Stanza::all(&package.facts.control).next() else { return Ok(String::new()) };
     let mut fields: Vec<(String, String)> =
         stanza.fields().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     fields.push(("Status".to_owned(), "install ok unpacked".to_owned()));
     let conffiles = package.text("conffiles").unwrap_or_default();
-    let listed =
-        conffiles.lines().filter_map(|line| conffile(line, root).transpose()).collect::<Result<Vec<_>, _>>()?;
+    let listed = conffiles
+        .lines()
+        .filter_map(|line| conffile(line, package.name(), local, root).transpose())
+        .collect::<Result<Vec<_>, _>>()?;
     if !listed.is_empty() {
         fields.push(("Conffiles".to_owned(), format!("\n {}", listed.join("\n "))));
     }
@@ -213,11 +223,15 @@ fn status_stanza(package: &Package, root: &Root) -> Result<String, Error> {
 
 /// `/etc/file MD5`: what dpkg remembers of a configuration file that was installed as shipped. Of one that it has yet to decide
 /// about it notes `newconffile` (`NEWCONFFILEFLAG` in dpkg's `lib/dpkg/dpkg.h`).
-fn conffile(line: &str, root: &Root) -> Result<Option<String>, Error> {
+fn conffile(line: &str, package: &str, local: &Local, root: &Root) -> Result<Option<String>, Error> {
+    if let Some(path) = line.trim().strip_prefix("remove-on-upgrade ") {
+        return Ok(Some(format!("{} newconffile remove-on-upgrade", path.trim())));
+    }
     let Ok(path) = line.trim().parse::<GuestPath>() else { return Ok(None) };
-    if root.has(&format!("{}{NEW}", path.relative())) {
+    let place = local.place(package, &path);
+    if root.has(&format!("{}{NEW}", place.relative())) {
         return Ok(Some(format!("{path} newconffile")));
     }
-    let bytes = root.read(path.relative())?;
+    let bytes = root.read(place.relative())?;
     Ok(bytes.map(|bytes| format!("{path} {}", super::unpack::md5(&bytes))))
 }

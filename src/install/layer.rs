@@ -1,6 +1,6 @@
 //! Layers in the store: a `root` folder and an index of it, so that a cached layer is not walked again.
 
-use super::database::Diversions;
+use super::local::Local;
 use super::root::Root;
 use super::unpack::{Ledger, unpack};
 use super::{Error, Package, discard};
@@ -89,7 +89,7 @@ pub fn unpacked(
         fs::create_dir(&root).map_err(|cause| Error::Io { what: "create", path: root.clone(), cause })?;
         let packages = packages.iter().map(|fetched| Package::open(fetched)).collect::<Result<Vec<_>, Error>>()?;
         let packages: Vec<_> = packages.iter().collect();
-        unpack(&packages, &Root::open(&root, Ids::OWN)?, &Diversions::new(), &Ledger::default(), &|_| {})?;
+        unpack(&packages, &Root::open(&root, Ids::OWN)?, &Local::default(), &Ledger::default(), &|_| {})?;
         save(work, epoch, Ids::OWN)
     })
 }

@@ -10,6 +10,7 @@ mod debconf;
 mod fonts;
 mod hint;
 mod layer;
+mod local;
 mod plan;
 mod root;
 mod run;
@@ -29,6 +30,7 @@ use crate::store::{self, Store, room};
 use crate::tree::{self, Tree};
 use crate::values::{Answer, GuestPath, Hasher, Sha256};
 use database::Database;
+use local::Local;
 use plan::{Facts, Plan};
 use root::Root;
 use std::collections::{BTreeMap, BTreeSet};
@@ -285,7 +287,9 @@ impl<'a> Build<'a> {
         skeleton(&root, &links(&packages)?).map_err(io("prepare"))?;
         root.write(POLICY, b"#!/bin/sh\nexit 101\n", 0o755)?;
         let (templates, answers) = debconf::fitting(&packages, answers)?;
-        let (ledger, database, watch) = (Ledger::default(), Database::default(), Watch::new(STAGE, observer));
+        let facts: Vec<_> = packages.iter().map(|package| &package.facts).collect();
+        let ledger = Ledger::new(plan::replaces(&facts));
+        let (database, watch) = (Database::default(), Watch::new(STAGE, observer));
         let (unpacked, configured) = (BTreeSet::new(), BTreeSet::new());
         let (answered, stop) = (false, None);
         Ok(Self {
@@ -327,10 +331,11 @@ impl<'a> Build<'a> {
 
     fn unpack(&mut self, wave: &[usize]) -> Result<(), Error> {
         let packages: Vec<_> = wave.iter().filter_map(|at| self.packages.get(*at)).collect();
-        let diversions = Database::diversions(&self.root)?;
+        let local = Local::read(&self.root)?;
+        self.ledger.divert(&local);
         let done = |name: &str| self.watch.unpacked(name);
-        let lists = unpack::unpack(&packages, &self.root, &diversions, &self.ledger, &done)?;
-        self.database.add(&packages, &lists, &self.root)?;
+        let payloads = unpack::unpack(&packages, &self.root, &local, &self.ledger, &done)?;
+        self.database.add(&packages, &payloads, &local, &self.root)?;
         for (name, path) in self.ledger.take_replaced() {
             if let Some(package) = self.packages.iter().find(|package| package.name() == name) {
                 Database::disown(package, &path, &self.root)?;

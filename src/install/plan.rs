@@ -65,10 +65,16 @@ fn needs(packages: &[&Facts], names: &BTreeMap<&str, Vec<usize>>) -> Vec<Vec<usi
     packages.iter().map(|facts| related(facts, &["Pre-Depends", "Depends"], names)).collect()
 }
 
-/// Names of the packages that this one replaces files of.
-pub(super) fn replaces(facts: &Facts) -> BTreeSet<String> {
-    let relations = fields(facts, &["Replaces"]);
-    relations.into_iter().flatten().map(|relation| relation.name.to_owned()).collect()
+/// Whose files a package may take: those that it replaces at the version that they have.
+pub(super) fn replaces(packages: &[&Facts]) -> BTreeMap<String, BTreeSet<String>> {
+    let versions: BTreeMap<_, _> =
+        packages.iter().map(|facts| (field(facts, "Package"), field(facts, "Version"))).collect();
+    let taken = |facts: &Facts| {
+        let relations = fields(facts, &["Replaces"]).into_iter().flatten();
+        let there = relations.filter(|relation| versions.get(relation.name).is_some_and(|v| relation.accepts(v)));
+        there.map(|relation| relation.name.to_owned()).collect()
+    };
+    packages.iter().map(|facts| (field(facts, "Package").to_owned(), taken(facts))).collect()
 }
 
 /// Which packages have a name, or provide it; the real one first.

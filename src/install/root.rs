@@ -66,6 +66,15 @@ impl Root {
 
     /// The names of the directories in a directory, links left out; none when there is no such directory.
     pub fn folders(&self, path: &GuestPath) -> io::Result<Option<Vec<String>>> {
+        self.entries(path, FileType::Directory)
+    }
+
+    /// The names of the files in a directory, links left out; none when there is no such directory.
+    pub fn files(&self, path: &GuestPath) -> io::Result<Option<Vec<String>>> {
+        self.entries(path, FileType::RegularFile)
+    }
+
+    fn entries(&self, path: &GuestPath, kind: FileType) -> io::Result<Option<Vec<String>>> {
         let folder = match self.at(path.relative(), OFlags::RDONLY | OFlags::DIRECTORY) {
             Err(Errno::NOENT) => return Ok(None),
             folder => folder?,
@@ -74,7 +83,7 @@ impl Root {
         for entry in Dir::new(folder)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy();
-            if entry.file_type() == FileType::Directory && !matches!(&*name, "." | "..") {
+            if entry.file_type() == kind && !matches!(&*name, "." | "..") {
                 names.push(name.into_owned());
             }
         }

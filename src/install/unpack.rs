@@ -3,9 +3,9 @@
 //! Every path is opened by the kernel inside the root (`openat2` with `RESOLVE_IN_ROOT`: links are followed as the
 //! guest would see them and cannot lead out), and files are created without following a last link.
 
-use super::database::Diversions;
+use super::local::Local;
 use super::root::Root;
-use super::{Error, MERGED, Package, plan};
+use super::{Error, MERGED, Package};
 use crate::debian::{DebFile, DebFileKind};
 use crate::values::GuestPath;
 use md5::{Digest as _, Md5};
@@ -20,7 +20,50 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The MD5 of some bytes, as dpkg's database has it: a fingerprint of configuration files, not a protection.
 pub(super) fn md5(bytes: &[u8]) -> String {
-    Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Md5::digest(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The digests of a payload's files.
+#[derive(Default)]
+struct Sums {
+    text: String,
+    known: BTreeMap<String, String>,
+}
+
+impl Sums {
+    /// Notes a file under the path that its package gives it; a further name has the digest of the first.
+    fn add(&mut self, listed: &str, kind: &DebFileKind, digest: &str) {
+        let digest = match kind {
+            DebFileKind::File(_) => digest,
+            DebFileKind::HardLink(first) => match self.known.get(first.as_str()) {
+                Some(digest) => &digest.clone(),
+                None => return,
+            },
+            _ => return,
+        };
+        self.text += &format!("{digest}  {}\n", listed.trim_start_matches('/'));
+        self.known.insert(listed.to_owned(), digest.to_owned());
+    }
+}
+
+/// Bytes on their way into a file, and their digest where one is wanted.
+struct Hashed<'a> {
+    bytes: &'a mut dyn Read,
+    digest: Option<Md5>,
+}
+
+impl Read for Hashed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.bytes.read(buffer)?;
+        if let Some(digest) = &mut self.digest {
+            digest.update(buffer.get(..count).unwrap_or_default());
+        }
+        Ok(count)
+    }
 }
 
 /// What is known of the paths unpacked so far; lives as long as the build.
@@ -30,31 +73,57 @@ pub(super) struct Ledger {
     owners: Mutex<BTreeMap<GuestPath, (String, String)>>,
     /// Paths that left their package's list because another one replaced them.
     replaced: Mutex<Vec<(String, String)>>,
+    /// Whose files a package may take.
+    replaces: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Ledger {
+    /// Of packages that may take others' files.
+    pub fn new(replaces: BTreeMap<String, BTreeSet<String>>) -> Self {
+        Self { replaces, ..Self::default() }
+    }
+
+    /// Notes where the files have gone, or are to go, that packages diverted.
+    pub fn divert(&self, local: &Local) {
+        let mut owners = lock(&self.owners);
+        for (from, to, keeper) in local.diversions() {
+            if let Some(claim) = owners.remove(&merged(from)) {
+                let place = if claim.0 == keeper { from } else { to };
+                owners.insert(merged(place), claim);
+            }
+        }
+    }
+
     /// Package and path of what was replaced since the last call.
     pub fn take_replaced(&self) -> Vec<(String, String)> {
         std::mem::take(&mut *lock(&self.replaced))
     }
 }
 
-/// Unpacks payloads below `root`, in parallel, and returns each package's file list as dpkg writes it. The outcome is
+/// What dpkg notes of a package's payload.
+#[derive(Debug, Default)]
+pub(super) struct Payload {
+    /// Its paths.
+    pub list: Vec<String>,
+    /// `md5sums`, which dpkg makes for packages that bring none.
+    pub sums: Option<String>,
+}
+
+/// Unpacks payloads below `root`, in parallel, and returns what dpkg notes of each. The outcome is
 /// that of unpacking them one after the other in the order given.
 pub(super) fn unpack(
     packages: &[&Package],
     root: &Root,
-    diversions: &Diversions,
+    local: &Local,
     ledger: &Ledger,
     done: &(dyn Fn(&str) + Sync),
-) -> Result<Vec<Vec<String>>, Error> {
-    let replaces = packages.iter().map(|package| (package.name(), plan::replaces(&package.facts))).collect();
-    let target = Target { root, diversions, ledger, folders: Mutex::default(), replaces };
+) -> Result<Vec<Payload>, Error> {
+    let target = Target { root, local, ledger, folders: Mutex::default() };
     // The largest first, so that no core waits for a straggler at the end.
     let mut order: Vec<usize> = (0..packages.len()).collect();
     order.sort_by_key(|at| std::cmp::Reverse(packages.get(*at).map(|package| package.fetched.package.size)));
     let next = AtomicUsize::new(0);
-    let results: Mutex<BTreeMap<usize, Result<Vec<String>, Error>>> = Mutex::default();
+    let results: Mutex<BTreeMap<usize, Result<Payload, Error>>> = Mutex::default();
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..workers {
@@ -79,11 +148,10 @@ pub(super) fn unpack(
 
 struct Target<'a> {
     root: &'a Root,
-    diversions: &'a Diversions,
+    local: &'a Local,
     ledger: &'a Ledger,
     /// The directories made here: which package decides on their mode, owner and time, and how many ship them.
     folders: Mutex<BTreeMap<GuestPath, Folder>>,
-    replaces: BTreeMap<&'a str, BTreeSet<String>>,
 }
 
 struct Folder {
@@ -103,14 +171,21 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Target<'_> {
-    fn package(&self, rank: usize, package: &Package) -> Result<Vec<String>, Error> {
+    fn package(&self, rank: usize, package: &Package) -> Result<Payload, Error> {
         let mut list = Vec::new();
+        let mut sums = (!package.control.contains_key("md5sums")).then(Sums::default);
         let mut place = None;
         let conffiles = package.text("conffiles").unwrap_or_default();
         let conffiles: BTreeSet<&str> = conffiles.lines().map(str::trim).collect();
         package.deb.visit(|file, bytes| {
             let listed = if file.path.as_str() == "/" { "/.".to_owned() } else { file.path.to_string() };
-            let file = DebFile { path: self.diverted(package.name(), &file.path), ..file };
+            let out = self.local.leaves_out(&file);
+            let path = self.local.place(package.name(), &file.path);
+            let file = self.local.overridden(DebFile { path, ..file });
+            if out {
+                list.push(listed);
+                return Ok::<_, Error>(());
+            }
             let claim = match &file.kind {
                 DebFileKind::Directory => Claim::Shared,
                 _ => self.claim(package.name(), &file.path, &listed)?,
@@ -119,28 +194,26 @@ impl Target<'_> {
                 return Ok(());
             }
             let keeps = claim == Claim::First && conffiles.contains(listed.as_str());
-            list.push(listed);
             let entry = Entry { file: &file, package: package.name(), rank, keeps };
-            self.entry(&entry, bytes, &mut place).map_err(|cause| Error::Unpack {
+            let mut hashed = Hashed { bytes, digest: sums.is_some().then(Md5::new) };
+            self.entry(&entry, &mut hashed, &mut place).map_err(|cause| Error::Unpack {
                 package: package.name().to_owned(),
                 path: file.path.clone(),
                 cause,
-            })
+            })?;
+            if let (Some(sums), Some(digest)) = (&mut sums, hashed.digest) {
+                sums.add(&listed, &file.kind, &hex(&digest.finalize()));
+            }
+            list.push(listed);
+            Ok(())
         })?;
-        Ok(list)
-    }
-
-    fn diverted(&self, package: &str, path: &GuestPath) -> GuestPath {
-        match self.diversions.get(path) {
-            Some((to, owner)) if owner != package => to.clone(),
-            _ => path.clone(),
-        }
+        Ok(Payload { list, sums: sums.map(|sums| sums.text) })
     }
 
     /// Notes that a package owns a path, unless another one that replaces it owns it already.
     fn claim(&self, package: &str, path: &GuestPath, listed: &str) -> Result<Claim, Error> {
         let mut owners = lock(&self.ledger.owners);
-        let replaces = |a: &str, b: &str| self.replaces.get(a).is_some_and(|names| names.contains(b));
+        let replaces = |a: &str, b: &str| self.ledger.replaces.get(a).is_some_and(|names| names.contains(b));
         let claim = (package.to_owned(), listed.to_owned());
         let first = !owners.contains_key(&merged(path));
         match owners.get(&merged(path)) {
@@ -174,10 +247,16 @@ impl Target<'_> {
             DebFileKind::Directory => return self.make_directory(folder, name, entry),
             DebFileKind::File(_) => return self.regular(folder, entry, bytes),
             DebFileKind::HardLink(first) => {
-                let first = self.diverted(entry.package, first);
+                let first = self.local.place(entry.package, first);
                 let from = self.root.directory(&first.parent().unwrap_or_else(GuestPath::root))?;
                 let link = || rustix::fs::linkat(&from, first.name(), folder, name, AtFlags::empty());
-                return self.fresh(folder, entry, link).map(|_| ());
+                if self.fresh(folder, entry, link)? {
+                    // As dpkg does: the last name decides, that of a link too.
+                    self.root.give(folder, name, file.uid, file.gid)?;
+                    rustix::fs::chmodat(folder, name, Mode::from_raw_mode(u32::from(file.mode)), AtFlags::empty())?;
+                    time(folder, name, file)?;
+                }
+                return Ok(());
             }
             DebFileKind::Symlink(target) => {
                 if is_directory(folder, name) {
@@ -257,7 +336,7 @@ impl Target<'_> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = entry.file;
         let mut target = None;
-        if entry.keeps && is_file(folder, file.path.name()) {
+        if entry.keeps && is_file_or_link(folder, file.path.name()) {
             let name = format!("{}{NEW}", file.path.name());
             let _ = rustix::fs::unlinkat(folder, &name, AtFlags::empty());
             target = Some(rustix::fs::openat(folder, &name, flags, Mode::from_raw_mode(0o600))?);
@@ -340,8 +419,8 @@ fn is_directory(folder: BorrowedFd, name: &str) -> bool {
     is_of(FileType::Directory, folder, name)
 }
 
-fn is_file(folder: BorrowedFd, name: &str) -> bool {
-    is_of(FileType::RegularFile, folder, name)
+fn is_file_or_link(folder: BorrowedFd, name: &str) -> bool {
+    is_of(FileType::RegularFile, folder, name) || is_of(FileType::Symlink, folder, name)
 }
 
 fn is_of(kind: FileType, folder: BorrowedFd, name: &str) -> bool {

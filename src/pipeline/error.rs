@@ -93,7 +93,7 @@ pub enum Error {
     /// Two builds of the same inputs differ.
     #[error("two builds of the same recipe differ: {what}")]
     NotReproducible {
-        /// The first difference.
+        /// What differs: a file and the place in it, and the paths at fault.
         what: String,
     },
 }

@@ -18,12 +18,13 @@ pub use step::{Moment, Step, UnknownStep};
 
 use crate::debian::{self, Lock, Role};
 use crate::findings::{Evidence, Finding, Origin, Severity};
-use crate::image;
+use crate::image::{self, Difference, View};
 use crate::install;
 use crate::progress::{Event, Observer, timed};
 use crate::recipe::{self, Confinement, Recipe};
 use crate::sandbox::{self, Limits};
 use crate::store::Store;
+use crate::tree::{self, Owners};
 use crate::values::{ByteSize, Sha256};
 use log::Log;
 use staging::Staging;
@@ -77,7 +78,7 @@ pub fn build(options: &BuildOptions, observer: &dyn Observer) -> Result<BuildRep
 }
 
 /// Builds twice, the second time from packages anew, and compares the results. Publishes the image when they are the
-/// same; otherwise names the first path that differs.
+/// same; otherwise names the paths that differ, each with its package.
 pub fn check(options: &BuildOptions, observer: &dyn Observer) -> Result<BuildReport, Failure> {
     let recipe = load(options)?;
     let first = begin(&options.output, &recipe.name, observer)?;
@@ -151,11 +152,32 @@ fn compare(first: &Path, second: &Path, name: &str) -> Result<(), Error> {
     if name == "rootfs.ext4" {
         let inventory = |path: &Path| image::of_image(open(path)?, path).map_err(Error::from);
         let differences = image::diff(&inventory(first)?, &inventory(second)?);
-        if let Some(difference) = differences.first() {
-            what += &format!("\n  {difference}");
-        }
+        what += &differing(&differences, &owners(first)?);
     }
     Err(Error::NotReproducible { what })
+}
+
+/// Paths that differ and are named.
+const NAMED: usize = 20;
+
+/// The most bytes of one of dpkg's lists that are read.
+const LIST: u64 = 16 << 20;
+
+/// The packages of an image's paths.
+fn owners(file: &Path) -> Result<Owners, image::Error> {
+    let view = View::open_path(file)?;
+    Owners::read(|folder| Ok(view.names(folder)?.unwrap_or_default()), |path| view.read(path, LIST))
+}
+
+/// The paths that differ, a line each, with the packages at fault.
+fn differing(differences: &[Difference], owners: &Owners) -> String {
+    let line = |difference: &Difference| match owners.of(&difference.path) {
+        [] => format!("\n  {difference}"),
+        packages => format!("\n  {}: {difference}", packages.join(", ")),
+    };
+    let named: String = differences.iter().take(NAMED).map(line).collect();
+    let more = differences.len().saturating_sub(NAMED);
+    if more == 0 { named } else { format!("{named}\n  … and {more} more paths") }
 }
 
 fn begin(output: &Path, name: &str, observer: &dyn Observer) -> Result<Staging, Error> {
@@ -240,6 +262,11 @@ fn stages(
             _ => Ok((format!("{} files and folders, {used}", custom.tree.len()), custom)),
         }
     })?;
+    let hooks = tree::hooks_of_apt(&custom.tree).map_err(|cause| Error::Folder { path: LOG.into(), cause })?;
+    if !hooks.is_empty() {
+        let hooks = hooks.join(", ");
+        observer.event(Event::Note(format!("no apt runs in a build, nor do its hooks: {hooks}")));
+    }
     let lock_digest = Sha256::of(lock.render(&Lock::path_for(recipe)).as_bytes());
     let network = contract::contract(&custom.tree, kernel.facts, recipe, observer)?;
     let parts = Parts { recipe, lock: &lock, lock_digest, kernel: &kernel, custom: &custom, network };

@@ -3,10 +3,9 @@
 use super::package::Package;
 use super::workshop::{Run, Workshop};
 use super::{cache, recipes};
-use goldsmith::debian::{self, Deb, FetchedPackage, Lock, LockedPackage, Role};
+use goldsmith::debian::{self, Deb, FetchedPackage, Lock, Role};
 use goldsmith::progress::Silent;
 use goldsmith::store::Store;
-use goldsmith::values::Sha256;
 use std::collections::BTreeSet;
 use std::fs;
 
@@ -39,21 +38,7 @@ impl Made {
         self.workshop.relock("recipes/made.lock", |lock| {
             lock.packages.retain(|package| !package.path.starts_with("pool/made/"));
             for (name, package) in packages {
-                let bytes = package.finish();
-                let sha256 = Sha256::of(&bytes);
-                let text = sha256.to_string();
-                self.workshop.write(&format!("cache/v1/files/{}/{text}", &text[..2]), &bytes);
-                lock.packages.push(LockedPackage {
-                    name: name.to_owned(),
-                    version: "1.0".to_owned(),
-                    architecture: "all".to_owned(),
-                    role: Role::Rootfs,
-                    essential: false,
-                    archive: 0,
-                    path: format!("pool/made/{name}.deb"),
-                    size: bytes.len() as u64,
-                    sha256,
-                });
+                lock.packages.push(self.workshop.fetched(name, package));
             }
         });
         self

@@ -99,8 +99,10 @@ pub fn tree(packages: &[FetchedPackage], include: &[String], epoch: i64) -> Peer
     mmdebstrap
         .env_clear()
         .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-        .env("LC_ALL", "C.UTF-8");
-    mmdebstrap.env("SOURCE_DATE_EPOCH", epoch.to_string()).args(["--mode=root", "--variant=essential", "--quiet"]);
+        .env("LC_ALL", "C.UTF-8")
+        // As goldsmith answers dpkg's questions about configuration files.
+        .env("DPKG_FORCE", "confdef,confold");
+    mmdebstrap.env("SOURCE_DATE_EPOCH", epoch.to_string()).args(["--mode=root", "--variant=essential"]);
     mmdebstrap.arg(format!("--include={}", include.join(",")));
     mmdebstrap.args(["--skip=check/empty", "bookworm"]).arg(&root);
     mmdebstrap.arg(format!("deb [trusted=yes] copy://{} bookworm main", source.display()));

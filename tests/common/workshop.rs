@@ -1,7 +1,8 @@
 //! A folder of a test's own: recipes, locks, images and a cache that shares downloads with all tests but nothing else.
 
+use super::package::Package;
 use super::{cache, goldsmith, recipes};
-use goldsmith::debian::Lock;
+use goldsmith::debian::{Lock, LockedPackage, Role};
 use goldsmith::values::Sha256;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -71,9 +72,14 @@ impl Workshop {
 
     /// Takes downloads out of the cache.
     pub fn without(self, digests: &[Sha256]) -> Self {
+        self.with_own_files("recipes/minimal.lock", digests)
+    }
+
+    /// Gives the cache a folder of files of its own, which has the downloads of a lock but these.
+    pub fn with_own_files(self, lock: &str, digests: &[Sha256]) -> Self {
         let own = self.cache("files");
         fs::remove_file(&own).unwrap();
-        let lock = self.lock("recipes/minimal.lock");
+        let lock = self.lock(lock);
         for digest in lock.packages.iter().map(|package| package.sha256).filter(|digest| !digests.contains(digest)) {
             let name = digest.to_string();
             fs::create_dir_all(own.join(&name[..2])).unwrap();
@@ -90,6 +96,25 @@ impl Workshop {
         // What is made there just now is locked there.
         symlink(cache().join("v1/locks"), workshop.cache("locks")).unwrap();
         workshop
+    }
+
+    /// Puts a package of the test's own into the cache, and returns what a lock says of it.
+    pub fn fetched(&self, name: &str, package: Package) -> LockedPackage {
+        let bytes = package.finish();
+        let sha256 = Sha256::of(&bytes);
+        let text = sha256.to_string();
+        self.write(&format!("cache/v1/files/{}/{text}", &text[..2]), &bytes);
+        LockedPackage {
+            name: name.to_owned(),
+            version: "1.0".to_owned(),
+            architecture: "all".to_owned(),
+            role: Role::Rootfs,
+            essential: false,
+            archive: 0,
+            path: format!("pool/made/{name}.deb"),
+            size: bytes.len() as u64,
+            sha256,
+        }
     }
 
     /// A path in it.
