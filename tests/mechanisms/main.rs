@@ -56,6 +56,12 @@ fn workshop(made: Vec<(&'static str, Package)>) -> Workshop {
     std::fs::create_dir_all(workshop.cache("")).unwrap();
     std::fs::create_dir_all(cache().join("v1/files")).unwrap();
     symlink(cache().join("v1/files"), workshop.cache("files")).unwrap();
+    // The kernel's layers are everybody's; that of the packages is made anew.
+    for name in ["locks", "layers/unpacked", "layers/vmlinux"] {
+        std::fs::create_dir_all(cache().join("v1").join(name)).unwrap();
+        std::fs::create_dir_all(workshop.cache(name).parent().unwrap()).unwrap();
+        symlink(cache().join("v1").join(name), workshop.cache(name)).unwrap();
+    }
     workshop.write("recipes/made.yaml", RECIPE);
     workshop.run(&["lock", "recipes/made.yaml"]).succeeded();
     let store = Store::at(&workshop.path("cache")).unwrap();
