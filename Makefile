@@ -5,7 +5,7 @@ GOLDSMITH = target/release/goldsmith
 AGENT = target/guest/oauth-agent
 
 .DEFAULT_GOAL := help
-.PHONY: help image demo test test-desktop escape soak kill fuzz truth bench lint tool agent lock doc clean
+.PHONY: help image demo test test-desktop escape soak kill fuzz packages truth bench lint tool agent lock doc clean
 
 help: ## Lists the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,11 @@ soak: agent ## Starts, stops and kills VMs at random for ten minutes (GOLDSMITH_
 kill: agent ## Kills builds, launches, servers, QEMU and dnsmasq, each at 200 random points (GOLDSMITH_KILLS), and looks for what is left
 	@scripts/need build boot test
 	@$(CARGO) test --quiet --test kill -- --ignored --nocapture --test-threads 1
+
+packages: agent ## Builds 300 packages of Debian 12 and 13 beside apt and mmdebstrap, boots services, writes docs/packages.md; resumable
+	@scripts/need build boot test
+	@$(CARGO) build --quiet --example install
+	@$(CARGO) test --quiet --test packages -- --ignored --nocapture
 
 fuzz: ## Feeds every parser and whole images with hostile input for ten minutes in all (FUZZ_SECONDS)
 	@scripts/need build

@@ -64,6 +64,7 @@ pub fn hygiene(tree: &mut Tree, epoch: i64) -> Result<(), Error> {
             Rule::Empty => empty(tree, &path, epoch),
         }
     }
+    super::berkeley::settle(tree)?;
     super::identity::renew(tree, epoch)?;
     tree.remove(&"/etc/machine-id".parse()?);
     tree.insert_file("/etc/machine-id", 0o444, epoch, "")?;

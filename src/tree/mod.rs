@@ -3,6 +3,7 @@
 //!
 //! In: nodes from packages, a layer, an overlay. Out: a [`Tree`] that `image` writes. Uses `network`, `values`.
 
+mod berkeley;
 mod capture;
 mod error;
 mod failures;

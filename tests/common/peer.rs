@@ -94,7 +94,9 @@ pub fn tree(packages: &[FetchedPackage], include: &[String], epoch: i64) -> Peer
     let (source, root) = (folder.path().join("source"), folder.path().join("root"));
     fs::create_dir(&source).unwrap();
     repository(packages, &source);
-    let mut mmdebstrap = Command::new("mmdebstrap");
+    // Scripts write the machine's name into files.
+    let mut mmdebstrap = Command::new("unshare");
+    mmdebstrap.args(["--uts", "sh", "-c", "hostname localhost && exec mmdebstrap \"$@\"", "sh"]);
     // Nothing of this machine's environment: scripts see it (PYTHONDONTWRITEBYTECODE).
     mmdebstrap
         .env_clear()

@@ -52,7 +52,7 @@ pub fn recipe(name: &str, suite: &str, services: &[(&str, &str)]) -> PathBuf {
     let overlay = format!("overlays/{name}");
     let packages: Vec<_> = services.iter().map(|(package, _)| *package).collect();
     let text = format!(
-        "schema: goldsmith/v1\nname: {name}\ninclude: [base.yaml]\ndistribution: {{ name: debian, suite: {suite}, updates: true, security: 'http://deb.debian.org/debian-security' }}\nimage: {{ size: 6G }}\npackages: [{}]\noverlays: [../{overlay}]\nunits: {{ enable: [packages.service] }}\n",
+        "schema: goldsmith/v1\nname: {name}\ninclude: [base.yaml]\ndistribution: {{ suite: {suite} }}\nimage: {{ size: 6G }}\npackages: [{}]\noverlays: [../{overlay}]\nunits: {{ enable: [packages.service] }}\n",
         packages.join(", ")
     );
     let file = recipes().join(format!("recipes/{name}.yaml"));

@@ -31,6 +31,60 @@ fn named(package: &str) -> Vec<Explained> {
     NAMED.iter().filter(|(name, _)| *name == package).flat_map(|(_, lines)| lines.iter().copied()).collect()
 }
 
+/// What had gone wrong in builds, in one image: a loopback (postfix), shared memory (postgresql), identities (bind9,
+/// open-iscsi, nvme-cli, openssh-server, rabbitmq-server, ssl-cert), dates (default-jre-headless), choices (docker.io, cups).
+const TELLING: [(&str, &str); 12] = [
+    ("postfix", "postfix.service"),
+    ("postgresql", "postgresql.service"),
+    ("bind9", "named.service"),
+    ("openssh-server", "ssh.service"),
+    ("rabbitmq-server", "rabbitmq-server.service"),
+    ("redis-server", "redis-server.service"),
+    ("nginx", "nginx.service"),
+    ("docker.io", "docker.service"),
+    ("cups", "cups.service"),
+    ("open-iscsi", "iscsid.socket"),
+    ("nvme-cli", "multi-user.target"),
+    ("default-jre-headless", "network.target"),
+];
+
+/// What a cluster that is made with the packages has of its own each time.
+const CLUSTER: &str = "/var/lib/postgresql/15/main/";
+
+#[test]
+fn the_most_telling_are_as_apt_and_mmdebstrap_have_them_and_run() {
+    if !is_root("comparing owners with mmdebstrap's tree") {
+        return;
+    }
+    roomy_scratch();
+    let suite = Suite::new("bookworm", &Store::at(&cache()).unwrap());
+    let recipe = suite.recipe(&TELLING.map(|(package, _)| package));
+    let offered = suite.metadata.offer();
+    let (mut row, lock) = row::lock(&suite, &offered, &recipe);
+    row::build(&mut row, &lock.unwrap(), &recipe, &[]);
+    row.twice.retain(|line| !line.contains(CLUSTER));
+    row.tree.retain(|line| !line.contains(CLUSTER));
+    assert!(row.short().is_empty(), "{row:#?}");
+
+    let file = boot::recipe("telling", suite.name, &TELLING);
+    let units = boot::look(&file, "telling", &TELLING);
+    assert!(units.values().all(|said| boot::active(said)), "{units:#?}");
+}
+
+#[test]
+fn debian_13_is_as_apt_and_mmdebstrap_have_it() {
+    if !is_root("comparing owners with mmdebstrap's tree") {
+        return;
+    }
+    roomy_scratch();
+    let suite = Suite::new("trixie", &Store::at(&cache()).unwrap());
+    let recipe = suite.recipe(&["systemd-sysv", "netplan.io", "openssh-server"]);
+    let offered = suite.metadata.offer();
+    let (mut row, lock) = row::lock(&suite, &offered, &recipe);
+    row::build(&mut row, &lock.unwrap(), &recipe, &[]);
+    assert!(row.short().is_empty(), "{row:#?}");
+}
+
 #[test]
 #[ignore = "takes hours: `make packages`"]
 fn the_list() {
