@@ -234,6 +234,12 @@ fn questions_are_answered_by_the_recipe_and_those_that_were_not_are_named() {
     assert_eq!(String::from_utf8_lossy(&asked), "some one, green\n");
     let log = fs::read_to_string(made.workshop.path("images/made/build.log")).unwrap();
     assert!(!log.contains("developer"), "{log}");
+    // A build that finds all this in the cache says it again.
+    let run = made.build(&[]);
+    run.succeeded();
+    assert!(run.stderr.contains("from the cache") && run.stderr.contains(named), "{run:#?}");
+    let log = fs::read_to_string(made.workshop.path("images/made/build.log")).unwrap();
+    assert!(log.contains("  when this layer was made:\n") && log.contains("  setting up asks"), "{log}");
 
     // What fits no question is said at once, each with its place.
     made.workshop.write("recipes/answers.cfg", "\nasks asks/kind select gren\n");

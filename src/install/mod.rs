@@ -14,6 +14,7 @@ mod local;
 mod plan;
 mod root;
 mod run;
+mod said;
 mod step;
 mod stop;
 mod unpack;
@@ -33,6 +34,7 @@ use database::Database;
 use local::Local;
 use plan::{Facts, Plan};
 use root::Root;
+use said::Said;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
@@ -149,9 +151,16 @@ pub fn base(
     // Each is unpacked and set up.
     observer.event(Event::Started { stage: STAGE, total: Some(2 * total as u64), unit: Unit::Items });
     let key = key(lock, &wanted, answers);
-    let cached = store.layer("base", &key).exists();
-    let tree =
-        layer::cached(store, "base", &key, observer, |work| make(lock, &wanted, answers, limits, work, observer))?;
+    let folder = store.layer("base", &key);
+    let cached = folder.exists();
+    if cached {
+        said::again(&folder, observer);
+    }
+    let tree = layer::cached(store, "base", &key, observer, |work| {
+        let said = Said::new(observer);
+        make(lock, &wanted, answers, limits, work, &said)?;
+        said.save(work)
+    })?;
     let summary = format!("{total} packages{}", if cached { ", from the cache" } else { "" });
     observer.event(Event::Finished { stage: STAGE, summary, took: started.elapsed() });
     Ok(tree)
