@@ -124,6 +124,17 @@ pub const IDENTITIES: &[Identity] = &[
         },
     },
     Identity {
+        // varnish
+        name: "varnish-secret",
+        what: "secret for varnishadm",
+        files: &["/etc/varnish/secret"],
+        remedy: Remedy::Anew {
+            program: "/usr/sbin/varnishd",
+            command: "cat /proc/sys/kernel/random/uuid >/etc/varnish/secret",
+            before: &["varnish.service"],
+        },
+    },
+    Identity {
         // open-iscsi
         name: "iscsi-initiator",
         what: "iSCSI initiator name",

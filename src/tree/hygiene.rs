@@ -65,6 +65,7 @@ pub fn hygiene(tree: &mut Tree, epoch: i64) -> Result<(), Error> {
         }
     }
     super::berkeley::settle(tree)?;
+    super::keystore::settle(tree, epoch)?;
     super::identity::renew(tree, epoch)?;
     tree.remove(&"/etc/machine-id".parse()?);
     tree.insert_file("/etc/machine-id", 0o444, epoch, "")?;

@@ -10,6 +10,7 @@ mod failures;
 mod hooks;
 mod hygiene;
 mod identity;
+mod keystore;
 mod overlay;
 mod owners;
 mod sources;
