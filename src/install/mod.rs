@@ -44,7 +44,7 @@ use step::{Subject, Watch};
 use unpack::Ledger;
 
 /// Changes whenever the same packages would give another layer.
-const FORMAT: &str = "base 10";
+const FORMAT: &str = "base 11";
 
 const STAGE: &str = "install";
 

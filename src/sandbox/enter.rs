@@ -66,10 +66,13 @@ pub(super) fn enter(gift: Gift, job: &Job, argv: &[OsString]) -> io::Result<i32>
 }
 
 /// What every command sees, whatever the build machine's environment holds.
-const ENVIRONMENT: [(&str, &str); 7] = [
+const ENVIRONMENT: [(&str, &str); 9] = [
     ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
     ("HOME", "/root"),
     ("LC_ALL", "C.UTF-8"),
+    // Scripts that guess a language read these alone.
+    ("LANG", "C.UTF-8"),
+    ("LANGUAGE", "C.UTF-8"),
     ("TERM", "dumb"),
     ("DEBIAN_FRONTEND", "noninteractive"),
     ("DEBCONF_NONINTERACTIVE_SEEN", "true"),
