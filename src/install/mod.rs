@@ -202,6 +202,9 @@ fn make(
     build.watch.summarise();
     build.name_unanswered();
     build.root.remove(POLICY)?;
+    if build.root.read(RESOLVER)?.is_some_and(|text| text.is_empty()) {
+        build.root.remove(RESOLVER)?;
+    }
     build.root.remove_folder(CONTROL)?;
     layer::save(work, lock.epoch, Ids::here()?)
 }
@@ -239,11 +242,17 @@ fn skeleton(root: &Root, links: &[&str]) -> io::Result<()> {
     for name in ["info", "triggers", "updates", "alternatives", "parts", "tmp.ci"] {
         folder(format!("/var/lib/dpkg/{name}"))?;
     }
-    folder("/usr/sbin".to_owned()).map(|_| ())
+    for path in ["/usr/sbin", "/etc"] {
+        folder(path.to_owned())?;
+    }
+    Ok(())
 }
 
 /// Asked by invoke-rc.d before it starts a service; 101 forbids it.
 const POLICY: &str = "usr/sbin/policy-rc.d";
+
+/// Names no server. Scripts expect it to be there: postfix calls a machine without one `localhost.UNKNOWN`.
+const RESOLVER: &str = "etc/resolv.conf";
 
 /// Where dpkg has a package's control files while its `preinst` runs. debconf looks for the templates of its questions
 /// there. Source: `CONTROLDIRTMP` in dpkg's `lib/dpkg/dpkg.h`; `Debconf::ConfModule`.
@@ -295,6 +304,7 @@ impl<'a> Build<'a> {
         let packages = wanted.iter().map(|fetched| Package::open(fetched)).collect::<Result<Vec<_>, Error>>()?;
         skeleton(&root, &links(&packages)?).map_err(io("prepare"))?;
         root.write(POLICY, b"#!/bin/sh\nexit 101\n", 0o755)?;
+        root.write(RESOLVER, b"", 0o644)?;
         let (templates, answers) = debconf::fitting(&packages, answers)?;
         let facts: Vec<_> = packages.iter().map(|package| &package.facts).collect();
         let ledger = Ledger::new(plan::replaces(&facts));

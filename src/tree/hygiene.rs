@@ -64,7 +64,7 @@ pub fn hygiene(tree: &mut Tree, epoch: i64) -> Result<(), Error> {
             Rule::Empty => empty(tree, &path, epoch),
         }
     }
-    super::berkeley::settle(tree)?;
+    super::berkeley::settle(tree, epoch)?;
     super::keystore::settle(tree, epoch)?;
     super::identity::renew(tree, epoch)?;
     tree.remove(&"/etc/machine-id".parse()?);

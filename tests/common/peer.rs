@@ -94,9 +94,16 @@ pub fn tree(packages: &[FetchedPackage], include: &[String], epoch: i64) -> Peer
     let (source, root) = (folder.path().join("source"), folder.path().join("root"));
     fs::create_dir(&source).unwrap();
     repository(packages, &source);
-    // Scripts write the machine's name into files.
+    // Scripts write the name of the machine into files, as they find it in the network.
     let mut mmdebstrap = Command::new("unshare");
-    mmdebstrap.args(["--uts", "sh", "-c", "hostname localhost && exec mmdebstrap \"$@\"", "sh"]);
+    mmdebstrap.args([
+        "--uts",
+        "--net",
+        "sh",
+        "-c",
+        "hostname localhost && ip link set lo up && exec mmdebstrap \"$@\"",
+        "sh",
+    ]);
     // Nothing of this machine's environment: scripts see it (PYTHONDONTWRITEBYTECODE).
     mmdebstrap
         .env_clear()
