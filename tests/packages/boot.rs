@@ -68,11 +68,23 @@ pub fn recipe(name: &str, suite: &str, services: &[(&str, &str)]) -> PathBuf {
 }
 
 /// Builds and boots an image; for each unit its state, and its last words when it is not active.
-pub fn look(recipe: &Path, name: &str, services: &[(&str, &str)]) -> BTreeMap<String, Vec<String>> {
+fn look(recipe: &Path, name: &str, services: &[(&str, &str)]) -> BTreeMap<String, Vec<String>> {
+    let image = build(recipe, name);
+    let units = units(&image, services);
+    std::fs::remove_dir_all(image).unwrap();
+    units
+}
+
+/// Builds an image and returns its folder.
+pub fn build(recipe: &Path, name: &str) -> PathBuf {
     let images = recipes().join("images");
     succeed(goldsmith().arg("build").arg(recipe).arg("--output").arg(&images));
-    let console = console(&images.join(name));
-    std::fs::remove_dir_all(images.join(name)).unwrap();
+    images.join(name)
+}
+
+/// Boots an image; for each unit its state, and its last words when it is not active.
+pub fn units(image: &Path, services: &[(&str, &str)]) -> BTreeMap<String, Vec<String>> {
+    let console = console(image);
     let said = |unit: &str| -> Vec<String> {
         let start = format!("packages: {unit}: ");
         let lines: Vec<_> = console

@@ -14,6 +14,7 @@ use goldsmith::store::Store;
 use goldsmith::tree::{self, Tree};
 use std::error::Error;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::panic::catch_unwind;
 use std::path::Path;
 use std::process::Command;
 
@@ -38,6 +39,11 @@ impl Suite {
         Self { name, recipe, metadata, apt }
     }
 
+    /// The recipe for the packages of another one.
+    pub fn recipe_of(&self, file: &Path) -> Recipe {
+        Recipe { packages: recipe::load(file, &[]).unwrap().packages, ..self.recipe.clone() }
+    }
+
     /// The recipe for these packages.
     pub fn recipe(&self, packages: &[&str]) -> Recipe {
         Recipe { packages: packages.iter().map(|name| (*name).to_owned()).collect(), ..self.recipe.clone() }
@@ -60,33 +66,41 @@ pub fn lock<'a>(suite: &Suite, offered: &Offered<'a>, recipe: &'a Recipe) -> (Ro
     (Row { key: apt::digest(Some(&ours)), version, packages: ours.len(), locks, ..Row::default() }, Some(lock))
 }
 
-/// Builds what was locked, twice, and mmdebstrap's beside it. Files in `more` may differ from mmdebstrap's.
+/// Builds what was locked in a cache with layers of its own, which are gone with it.
 pub fn build(row: &mut Row, lock: &Lock, recipe: &Recipe, more: &[Explained]) {
-    let packages = match debian::fetch(lock, &Store::at(&cache()).unwrap(), false, &Silent) {
-        Ok(packages) => packages,
-        Err(error) => {
-            row.builds = causes(&error);
-            return;
-        }
-    };
-    // A cache with layers of its own, which are gone with it. Others may pass: who runs scripts is nobody here.
     let scratch = tempfile::tempdir().unwrap();
+    // Others may pass: who runs scripts is nobody here.
     std::fs::set_permissions(scratch.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     std::fs::create_dir(scratch.path().join("v1")).unwrap();
     symlink(cache().join("v1/files"), scratch.path().join("v1/files")).unwrap();
+    if let Err(error) = debian::fetch(lock, &Store::at(&cache()).unwrap(), false, &Silent) {
+        row.builds = causes(&error);
+        return;
+    }
+    compare(row, lock, recipe, more, scratch.path());
+}
+
+/// Builds what was locked and fetched, twice, and mmdebstrap's beside it; the first time only if the cache does not have it.
+/// Files in `more` may differ from mmdebstrap's.
+pub fn compare(row: &mut Row, lock: &Lock, recipe: &Recipe, more: &[Explained], cache: &Path) {
+    let store = Store::at(cache).unwrap();
+    let packages = debian::fetch(lock, &store, true, &Silent).unwrap();
+    let scratch = tempfile::tempdir().unwrap();
     let file = scratch.path().join("alone.lock");
     lock.write(&file).unwrap();
     let install = Path::new(env!("CARGO_BIN_EXE_goldsmith")).with_file_name("examples").join("install");
     assert!(install.exists(), "this test needs {}: type `cargo build --examples`", install.display());
-    let output = Command::new(install).arg(&file).arg(scratch.path()).output().unwrap();
+    let output = Command::new(install).arg(&file).arg(cache).output().unwrap();
     let lines = |text: &[u8]| String::from_utf8_lossy(text).lines().map(str::to_owned).collect::<Vec<_>>();
     if !output.status.success() {
         row.builds = lines(&output.stderr);
+        if catch_unwind(|| peer::tree(&packages, &recipe.packages, lock.epoch)).is_err() {
+            row.builds.push("mmdebstrap cannot build it either".to_owned());
+        }
         return;
     }
     row.twice = lines(&output.stdout);
     // What was built just now.
-    let store = Store::at(scratch.path()).unwrap();
     let ours = install::base(lock, &packages, &[], Limits::default(), &store, &Silent).unwrap();
     let theirs = peer::tree(&packages, &recipe.packages, lock.epoch);
     // As images have them: without what no image has.
