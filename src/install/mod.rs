@@ -44,7 +44,7 @@ use step::{Subject, Watch};
 use unpack::Ledger;
 
 /// Changes whenever the same packages would give another layer.
-const FORMAT: &str = "base 11";
+const FORMAT: &str = "base 12";
 
 const STAGE: &str = "install";
 
@@ -119,7 +119,7 @@ impl<'a> Package<'a> {
         let deb = Deb::open(&fetched.file)?;
         let control = deb.control()?;
         let essential = fetched.package.essential;
-        let facts = Facts { essential, preinst: control.contains_key("preinst"), control: String::new() };
+        let facts = Facts { essential, control: String::new() };
         let mut package = Self { fetched, deb, control, facts };
         package.facts.control = package.text("control").unwrap_or_default();
         Ok(package)
@@ -420,7 +420,7 @@ impl<'a> Build<'a> {
             .with("DPKG_RUNNING_VERSION", version)
     }
 
-    /// Sets up what the packages of a wave pre-depend on, for their `preinst` may use it (Debian Policy 7.2). Those that
+    /// Sets up what the packages of a wave pre-depend on (Debian Policy 7.2). Those that
     /// wait for each other in a circle get what can be had.
     fn settle(&mut self, wave: &[usize], before: &[BTreeSet<usize>]) -> Result<(), Halt> {
         let needs = wave.iter().filter_map(|at| before.get(*at)).filter(|needs| needs.is_subset(&self.unpacked));

@@ -1,8 +1,8 @@
 //! In which order packages are unpacked: pure, from their control data.
 //!
-//! dpkg unpacks one package after the other. To unpack many at once, they are put into waves: scripts that run before
-//! a package is unpacked (`preinst`) may use the essential packages and what their package pre-depends on, and nothing
-//! else (Debian Policy 3.8, 7.2).
+//! dpkg unpacks one package after the other. To unpack many at once, they are put into waves: before a package is unpacked,
+//! the essential packages and what it pre-depends on are set up (Debian Policy 3.8, 7.2). apt does so whether there is a
+//! `preinst` or not, and with it goes the order in which scripts later make users, whose ids are counted.
 
 use crate::debian::{Relation, Stanza};
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +11,6 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     pub essential: bool,
-    pub preinst: bool,
     /// The text of its control file.
     pub control: String,
 }
@@ -20,7 +19,7 @@ pub(super) struct Facts {
 pub(super) struct Plan {
     /// Indices of packages, wave after wave, each sorted. The first wave is the essential packages with all they depend on.
     pub waves: Vec<Vec<usize>>,
-    /// For each package, what is to be set up before its `preinst` runs.
+    /// For each package, what is to be set up before it is unpacked.
     pub before: Vec<BTreeSet<usize>>,
 }
 
@@ -31,12 +30,7 @@ pub(super) fn plan(packages: &[&Facts]) -> Plan {
     let first =
         closure((0..packages.len()).filter(|at| packages.get(*at).is_some_and(|facts| facts.essential)), &needs);
     let before: Vec<BTreeSet<usize>> =
-        packages
-            .iter()
-            .map(|facts| {
-                if facts.preinst { closure(related(facts, &["Pre-Depends"], &names), &needs) } else { BTreeSet::new() }
-            })
-            .collect();
+        packages.iter().map(|facts| closure(related(facts, &["Pre-Depends"], &names), &needs)).collect();
     let mut waves = vec![first.iter().copied().collect::<Vec<_>>()];
     let mut placed = first;
     while placed.len() < packages.len() {
@@ -120,7 +114,7 @@ mod tests {
 
     fn facts(name: &str, rest: &str) -> Facts {
         let control = format!("Package: {name}\n{rest}");
-        Facts { essential: rest.contains("Essential"), preinst: rest.contains("Pre-Depends"), control }
+        Facts { essential: rest.contains("Essential"), control }
     }
 
     #[test]

@@ -32,7 +32,7 @@ fn named(package: &str) -> Vec<Explained> {
 }
 
 /// What had gone wrong in builds, in one image: a loopback (postfix), shared memory (postgresql), identities (bind9,
-/// open-iscsi, nvme-cli, openssh-server, rabbitmq-server, ssl-cert), dates (default-jre-headless, postfix), choices (cups).
+/// open-iscsi, nvme-cli, openssh-server, rabbitmq-server, ssl-cert), dates (default-jre-headless, postfix), choices (cups), the order in which users are made (chrony).
 const TELLING: [(&str, &str); 12] = [
     ("postfix", "postfix.service"),
     ("postgresql", "postgresql.service"),
@@ -41,7 +41,7 @@ const TELLING: [(&str, &str); 12] = [
     ("rabbitmq-server", "rabbitmq-server.service"),
     ("redis-server", "redis-server.service"),
     ("nginx", "nginx.service"),
-    ("rsyslog", "rsyslog.service"),
+    ("chrony", "chrony.service"),
     ("cups", "cups.service"),
     ("open-iscsi", "iscsid.socket"),
     ("nvme-cli", "multi-user.target"),
