@@ -10,6 +10,9 @@ use std::time::Instant;
 
 const FILE: &str = "said.json";
 
+/// How much is kept, in bytes: scripts may write without end.
+const MAX: usize = 4 << 20;
+
 /// A line that stays worth reading.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Line {
@@ -19,9 +22,18 @@ enum Line {
     Detail(String),
 }
 
+impl Line {
+    fn text(&self) -> &str {
+        match self {
+            Self::Note(text) | Self::Warning(text) | Self::Detail(text) => text,
+        }
+    }
+}
+
 /// Keeps what it hands on.
 pub(super) struct Said<'a> {
-    lines: Mutex<Vec<Line>>,
+    /// And how many bytes they have.
+    lines: Mutex<(Vec<Line>, usize)>,
     begun: Instant,
     next: &'a dyn Observer,
 }
@@ -34,7 +46,7 @@ impl<'a> Said<'a> {
     /// Writes it down in a layer's folder.
     pub fn save(&self, folder: &Path) -> Result<(), Error> {
         let path = folder.join(FILE);
-        let text = serde_json::to_vec(&*self.lines.lock().unwrap_or_else(PoisonError::into_inner));
+        let text = serde_json::to_vec(&self.lines.lock().unwrap_or_else(PoisonError::into_inner).0);
         text.map_err(Into::into).and_then(|text| fs::write(&path, text)).map_err(|cause| Error::Io {
             what: "write",
             path,
@@ -53,7 +65,13 @@ impl Observer for Said<'_> {
             Event::Doing { what, so_far, .. } if so_far.is_zero() => Some(timed(&doing(what, *so_far))),
             _ => None,
         };
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner).extend(line);
+        if let Some(line) = line {
+            let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+            lines.1 = lines.1.saturating_add(line.text().len());
+            if lines.1 <= MAX {
+                lines.0.push(line);
+            }
+        }
         self.next.event(event);
     }
 }
@@ -69,5 +87,22 @@ pub(super) fn again(folder: &Path, observer: &dyn Observer) {
             Line::Warning(text) => Event::Warning(text),
             Line::Detail(text) => Event::Detail(text),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::Silent;
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let said = Said::new(&Silent);
+        for _ in 0..MAX / 1000 + 10 {
+            said.event(Event::Detail("x".repeat(1000)));
+        }
+        said.save(folder.path()).unwrap();
+        assert!(fs::metadata(folder.path().join(FILE)).unwrap().len() < 2 * MAX as u64);
     }
 }
