@@ -5,11 +5,8 @@
 //! Source: Berkeley DB 5.3, `src/dbinc/db_page.h` (`DBMETA33`, `HKEYDATA`), `src/os/os_fid.c` (`db_load -r fileid` does the same);
 //! postfix, `src/util/mkmap_open.c`.
 
-use super::{Content, Error, NodeKind, Tree};
+use super::{Error, Tree};
 use crate::values::{GuestPath, Sha256};
-
-/// Where packages make databases.
-const FOLDERS: [&str; 2] = ["/etc", "/var"];
 
 /// The largest database that is looked at, in bytes.
 const MAX: u64 = 64 << 20;
@@ -36,24 +33,7 @@ const DIGITS: usize = 10;
 /// Gives each database an identifier that is made of its path, and maps the time `epoch` (seconds since 1970).
 pub(super) fn settle(tree: &mut Tree, epoch: i64) -> Result<(), Error> {
     let named = |path: &GuestPath| path.name().ends_with(".db") || path.name() == "sasldb2";
-    let mut changed = Vec::new();
-    for folder in FOLDERS {
-        for (path, node) in tree.below(&folder.parse()?).filter(|(path, _)| named(path)) {
-            let NodeKind::File(content) = &node.kind else { continue };
-            if content.len() <= MAX
-                && let Ok(mut bytes) = content.read()
-                && settled(&mut bytes, path, epoch).is_some()
-            {
-                changed.push((path.clone(), bytes));
-            }
-        }
-    }
-    for (path, bytes) in changed {
-        if let Some(node) = tree.get_mut(&path) {
-            node.kind = NodeKind::File(Content::Bytes(bytes.into()));
-        }
-    }
-    Ok(())
+    super::rewrite(tree, MAX, named, |path, mut bytes| settled(&mut bytes, path, epoch).map(|()| bytes))
 }
 
 /// Pages that were first ones once, and databases inside of this one, have its identifier too.
@@ -92,6 +72,7 @@ fn date(bytes: &mut [u8], epoch: i64) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Content;
     use super::*;
 
     const SIZE: usize = 4096;

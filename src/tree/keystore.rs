@@ -3,12 +3,9 @@
 //!
 //! Source: `sun.security.provider.JavaKeyStore` of OpenJDK; the password is Java's default for `cacerts`.
 
-use super::{Content, Error, NodeKind, Tree};
+use super::{Error, Tree};
 use crate::values::GuestPath;
 use sha1::{Digest as _, Sha1};
-
-/// Where packages make stores.
-const FOLDERS: [&str; 2] = ["/etc", "/var"];
 
 /// The largest store that is looked at, in bytes.
 const MAX: u64 = 16 << 20;
@@ -23,24 +20,7 @@ const DIGEST: usize = 20;
 /// Sorts the entries of each store and dates them to `epoch` (seconds since 1970).
 pub(super) fn settle(tree: &mut Tree, epoch: i64) -> Result<(), Error> {
     let named = |path: &GuestPath| path.name() == "cacerts" || path.name().ends_with(".jks");
-    let mut changed = Vec::new();
-    for folder in FOLDERS {
-        for (path, node) in tree.below(&folder.parse()?).filter(|(path, _)| named(path)) {
-            let NodeKind::File(content) = &node.kind else { continue };
-            if content.len() <= MAX
-                && let Ok(bytes) = content.read()
-                && let Some(bytes) = settled(&bytes, epoch)
-            {
-                changed.push((path.clone(), bytes));
-            }
-        }
-    }
-    for (path, bytes) in changed {
-        if let Some(node) = tree.get_mut(&path) {
-            node.kind = NodeKind::File(Content::Bytes(bytes.into()));
-        }
-    }
-    Ok(())
+    super::rewrite(tree, MAX, named, |_, bytes| settled(&bytes, epoch))
 }
 
 /// The same store, if it is one of those.

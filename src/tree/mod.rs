@@ -419,6 +419,32 @@ impl GuestFiles for Tree {
     }
 }
 
+/// Where packages make files of their own, besides those that they ship.
+const MADE: [&str; 2] = ["/etc", "/var"];
+
+/// Gives files of at most `max` bytes below [`MADE`], of the names asked for, the contents that `change` makes of theirs.
+fn rewrite(
+    tree: &mut Tree,
+    max: u64,
+    named: impl Fn(&GuestPath) -> bool,
+    change: impl Fn(&GuestPath, Vec<u8>) -> Option<Vec<u8>>,
+) -> Result<(), Error> {
+    let mut changed = Vec::new();
+    for folder in MADE {
+        for (path, node) in tree.below(&folder.parse()?).filter(|(path, _)| named(path)) {
+            let NodeKind::File(content) = &node.kind else { continue };
+            let bytes = if content.len() <= max { content.read().ok() } else { None };
+            changed.extend(bytes.and_then(|bytes| change(path, bytes)).map(|bytes| (path.clone(), bytes)));
+        }
+    }
+    for (path, bytes) in changed {
+        if let Some(node) = tree.get_mut(&path) {
+            node.kind = NodeKind::File(Content::Bytes(bytes.into()));
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
