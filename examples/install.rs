@@ -32,7 +32,8 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     let packages = debian::fetch(&lock, &store, true, &Silent)?;
     let make = |store: &Store| install::base(&lock, &packages, &[], Limits::default(), store, &Silent);
     let clean = |mut tree: Tree| -> Result<Inventory, Box<dyn Error>> {
-        tree::hygiene(&mut tree, lock.epoch)?;
+        let renew = tree::renewable(&tree)?;
+        tree::hygiene(&mut tree, &renew, lock.epoch)?;
         Ok(of_tree(&tree)?)
     };
     let first = clean(make(&store)?)?;

@@ -5,9 +5,15 @@ use super::Stanza;
 use crate::values::{Answer, nearest, shown};
 use std::collections::BTreeMap;
 
-/// The questions of some packages, by name.
+/// The questions of some packages.
 #[derive(Debug, Default)]
-pub struct Templates(BTreeMap<String, Template>);
+pub struct Templates {
+    /// By name.
+    named: BTreeMap<String, Template>,
+    /// The scripts of packages that ask the questions of templates by other names, as dbconfig-common has it:
+    /// `roundcube/dbconfig-install` is made of `dbconfig-common/dbconfig-install`.
+    registering: BTreeMap<String, String>,
+}
 
 #[derive(Debug)]
 struct Template {
@@ -30,15 +36,35 @@ impl Templates {
             let choices = choices.filter(|text| !text.contains("${")).map(split);
             let default = stanza.field("Default").unwrap_or_default().to_owned();
             let template = Template { package: package.to_owned(), kind, choices, default };
-            self.0.entry(name.to_owned()).or_insert(template);
+            self.named.entry(name.to_owned()).or_insert(template);
         }
+    }
+
+    /// Adds a script of a package, which may ask a template's question by another name. Source: debconf-devel(7), `REGISTER`.
+    pub fn add_script(&mut self, package: &str, text: &str) {
+        if ["db_register", "/dbconfig-common/"].iter().any(|word| text.contains(word)) {
+            *self.registering.entry(package.to_owned()).or_default() += text;
+        }
+    }
+
+    /// The template of a question that a package asks: its own, or one that ends as the question does.
+    fn template(&self, package: &str, question: &str) -> Option<&Template> {
+        let registered = || {
+            let (first, rest) = question.split_once('/')?;
+            self.registering.get(package).filter(|scripts| scripts.contains(first))?;
+            let tails = std::iter::successors(Some(rest), |rest| Some(rest.split_once('/')?.1));
+            let ends =
+                |tail| self.named.iter().find(|(name, _)| name.split_once('/').is_some_and(|(_, end)| end == tail));
+            tails.into_iter().find_map(ends).map(|(_, template)| template)
+        };
+        self.named.get(question).or_else(registered)
     }
 
     /// What is wrong with an answer, and what may be meant.
     pub fn problem(&self, answer: &Answer) -> Option<String> {
         let Answer { question, kind, value, .. } = answer;
-        let Some(template) = self.0.get(question) else {
-            let similar = nearest(question, question.chars().count() / 6 + 1, self.0.keys().map(String::as_str));
+        let Some(template) = self.template(&answer.owner, question) else {
+            let similar = nearest(question, question.chars().count() / 6 + 1, self.named.keys().map(String::as_str));
             let similar = similar.or_else(|| self.asked_by(&answer.owner));
             let help = similar.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
             return Some(format!("no package of the image asks `{}`{help}", shown(question)));
@@ -66,7 +92,7 @@ impl Templates {
 
     /// The only question of a package.
     fn asked_by(&self, package: &str) -> Option<&str> {
-        let mut own = self.0.iter().filter(|(_, template)| template.package == package);
+        let mut own = self.named.iter().filter(|(_, template)| template.package == package);
         own.next().filter(|_| own.next().is_none()).map(|(name, _)| name.as_str())
     }
 
@@ -76,13 +102,13 @@ impl Templates {
             let asks = !matches!(template.kind.as_str(), "" | "note" | "error" | "text" | "title");
             asks && template.default.is_empty()
         };
-        self.0.iter().filter(move |(_, template)| wants(template)).map(|(name, _)| name.as_str())
+        self.named.iter().filter(move |(_, template)| wants(template)).map(|(name, _)| name.as_str())
     }
 
     /// How a question's answer would be written in a recipe: its default, for a start.
     pub fn entry(&self, package: &str, question: &str) -> String {
-        let template = self.0.get(question);
-        let owner = template.map_or(package, |template| &template.package);
+        let template = self.template(package, question);
+        let owner = self.named.get(question).map_or(package, |template| &template.package);
         let kind = template.map_or("string", |template| &template.kind);
         let default = template.map_or("", |template| &template.default);
         format!("{{ owner: {owner}, question: {question}, type: {kind}, value: {} }}", serde_json::Value::from(default))
@@ -143,6 +169,19 @@ mod tests {
         ] {
             assert_eq!(templates.problem(&answer(question, kind, value)).as_deref(), problem, "{question} {value}");
         }
+        // By another name, as the package that is answered for asks it.
+        templates.add("db-common", "Template: db-common/install\nType: boolean\n");
+        let other = |question| templates.problem(&answer(question, "boolean", "false"));
+        assert_eq!(other("clock/install").as_deref(), Some("no package of the image asks `clock/install`"));
+        templates.add_script("tz", ". /usr/share/dbconfig-common/dpkg/config\ndbc_go clock $@\n");
+        let other = |question, value| templates.problem(&answer(question, "boolean", value));
+        assert_eq!((other("clock/install", "false"), other("clock/one/install", "true")), (None, None));
+        assert!(other("clock/install", "no").is_some_and(|problem| problem.ends_with("it can be: true, false")));
+        assert!(other("clock/instal", "true").is_some() && other("cluck/install", "true").is_some());
+        assert_eq!(
+            templates.entry("tz", "clock/install"),
+            r#"{ owner: tz, question: clock/install, type: boolean, value: "" }"#
+        );
         assert_eq!(templates.entry("tz", "tz/yes"), r#"{ owner: tz, question: tz/yes, type: boolean, value: "true" }"#);
     }
     #[test]

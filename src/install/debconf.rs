@@ -37,6 +37,11 @@ pub(super) fn fitting<'a>(packages: &[Package], answers: &'a [Answer]) -> Result
         if let Some(text) = package.text("templates") {
             templates.add(package.name(), &text);
         }
+        for script in ["config", "postinst"] {
+            if let Some(text) = package.text(script) {
+                templates.add_script(package.name(), &text);
+            }
+        }
     }
     // A file may have answers for other images too.
     let meant: Vec<_> =

@@ -146,7 +146,7 @@ pub fn capture<F: GuestFiles>(image: &str, files: &F) -> Result<Snapshot, F::Err
     }
     for identity in IDENTITIES {
         for path in identity.paths(&|folder| files.list(folder))?.into_iter().take(MAX_ENTRIES) {
-            capture.add(path.as_str(), false)?;
+            capture.add(path.as_str(), !identity.settings.is_empty())?;
         }
     }
     capture.snapshot.keyless_sshd = capture.keyless_sshd()?;
@@ -331,10 +331,16 @@ impl Snapshot {
         }
     }
 
-    /// The files of an identity that are there and not empty.
+    /// The files of an identity that are there and not empty, and whose settings are not.
     pub(super) fn identities(&self, identity: &Identity) -> Vec<String> {
         let paths = self.nodes.keys().filter(|path| identity.is_at(path)).map(ToString::to_string);
-        paths.filter(|path| self.size(path) > 0).collect()
+        let told = |path: &String| match self.at(path) {
+            Some((_, SnapshotNode::File { bytes: FileBytes::Known(bytes), .. })) if !identity.settings.is_empty() => {
+                identity.settings.iter().any(|setting| !setting.places(bytes).is_empty())
+            }
+            _ => self.size(path) > 0,
+        };
+        paths.filter(told).collect()
     }
 
     /// The names of the captured nodes that stand directly in a folder.

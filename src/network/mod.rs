@@ -31,7 +31,7 @@ pub use activation::Activation;
 pub use capture::{capture, is_needed, makes_host_keys};
 pub use evaluate::{Evaluation, Interface, Step, evaluate};
 pub use generator::{Generated, Rejected, Written, generator};
-pub use identities::{IDENTITIES, Identity, Remedy};
+pub use identities::{IDENTITIES, Identity, Maker, RENEWABLE, Remedy, Setting, expand, fits};
 pub use ifupdown::Stanza;
 pub use inputs::*;
 pub use ip_argument::{Dracut, KernelIp, dracut};

@@ -142,7 +142,7 @@ pub(super) fn customize(
     // What is not in memory is not in the tree's own digest either.
     let shipped: Vec<_> = std::iter::once(overlays).chain(artifacts.iter().map(|file| file.sha256)).collect();
     let mut tree = install::run(tree, &recipe.run, &shipped, epoch, limits, store, observer)?;
-    tree::hygiene(&mut tree, epoch).map_err(fail("hygiene"))?;
+    tree::hygiene(&mut tree, &recipe.renew, epoch).map_err(fail("hygiene"))?;
     tree::failures(&mut tree, epoch).map_err(fail("what a failed service says"))?;
     Ok(Customized { tree, overlays, artifacts, sources })
 }

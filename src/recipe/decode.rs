@@ -82,6 +82,7 @@ pub(super) fn decode(item: &Item, report: &mut Report) -> Recipe {
         overlays: overlays(item, report),
         artifacts: artifacts(item, report),
         units: units(part("units")),
+        renew: texts(item, "renew"),
         run: item
             .items_of("run")
             .iter()

@@ -1,6 +1,7 @@
 //! The recipe language as one table: every key, its type, what it means. The checker, the JSON Schema and the
 //! suggestions all read it, so they cannot disagree.
 
+use crate::network::RENEWABLE;
 use crate::values::ANSWER_KINDS;
 
 /// The type of a value.
@@ -230,6 +231,11 @@ pub(super) const RECIPE: &[Key] = &[
             key("default", Scalar(Unit), "What `default.target` is."),
         ]),
         "Systemd units.",
+    ),
+    key(
+        "renew",
+        List(&Choice(&RENEWABLE)),
+        "Databases that each guest makes anew at its first boot, as their packages make them; they are not in the image. Without it all clones share their identifiers, and no two builds are the same. What `run` puts into them is lost.",
     ),
     key(
         "run",

@@ -51,6 +51,8 @@ pub struct Recipe {
     pub artifacts: Vec<Artifact>,
     /// What systemd starts and must not start.
     pub units: Units,
+    /// Identities that each guest makes anew and that are in the image otherwise, by name ([`crate::network::RENEWABLE`]).
+    pub renew: Vec<String>,
     /// Commands run in the sandbox after overlays, users and units, each an argument vector.
     pub run: Vec<Vec<String>>,
     /// What must answer before a VM counts as ready.

@@ -43,6 +43,14 @@ pub enum Error {
         /// What it is.
         what: &'static str,
     },
+    /// Data that are to be made anew and are not in the image, or cannot be made there.
+    #[error("`renew` names {name}, and the image has no {}, or not what makes them\nhelp: leave it out, or install the packages that make it", .files.join(" "))]
+    Renew {
+        /// The name in the recipe.
+        name: &'static str,
+        /// Where they would be.
+        files: &'static [&'static str],
+    },
     /// A user, group or unit that is not in the image.
     #[error("there is no {what} `{name}` in the image{}", .similar.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default())]
     Missing {

@@ -43,6 +43,8 @@ const RULES: &[(&str, Rule, &str)] = &[
     ("/tmp", Rule::Clear, "a mount in the guest"),
     ("/var/tmp", Rule::Clear, "scratch of the build"),
     ("/run", Rule::Clear, "a mount in the guest"),
+    ("/var/lib/ucf/hashfile.*", Rule::Remove, "backups"),
+    ("/var/lib/ucf/registry.*", Rule::Remove, "backups"),
     ("/etc/passwd-", Rule::Remove, "a backup"),
     ("/etc/group-", Rule::Remove, "a backup"),
     ("/etc/shadow-", Rule::Remove, "a backup"),
@@ -54,19 +56,21 @@ const RULES: &[(&str, Rule, &str)] = &[
 ];
 
 /// Applies the rules, and the identity of a machine that has none yet: an empty machine-id (an empty file is no first
-/// boot, a missing one is: machine-id(5)), D-Bus's as a link to it, no ssh host keys or other identities that the guest makes anew.
-pub fn hygiene(tree: &mut Tree, epoch: i64) -> Result<(), Error> {
+/// boot, a missing one is: machine-id(5)), D-Bus's as a link to it, no ssh host keys or other identities that the guest makes anew. `renew` names
+/// data that it makes anew besides.
+pub fn hygiene(tree: &mut Tree, renew: &[String], epoch: i64) -> Result<(), Error> {
     for (path, rule, _) in RULES {
-        let path: GuestPath = path.parse()?;
-        match rule {
-            Rule::Remove => tree.remove(&path),
-            Rule::Clear => clear(tree, &path),
-            Rule::Empty => empty(tree, &path, epoch),
+        for path in tree.expand(path)? {
+            match rule {
+                Rule::Remove => tree.remove(&path),
+                Rule::Clear => clear(tree, &path),
+                Rule::Empty => empty(tree, &path, epoch),
+            }
         }
     }
     super::berkeley::settle(tree, epoch)?;
     super::keystore::settle(tree, epoch)?;
-    super::identity::renew(tree, epoch)?;
+    super::identity::renew(tree, renew, epoch)?;
     tree.remove(&"/etc/machine-id".parse()?);
     tree.insert_file("/etc/machine-id", 0o444, epoch, "")?;
     tree.remove(&"/var/lib/dbus/machine-id".parse()?);
@@ -110,7 +114,7 @@ mod tests {
             tree.insert_file(path, 0o600, 0, "secret").unwrap();
         }
         tree.insert_file("/etc/machine-id", 0o444, 0, "0123").unwrap();
-        hygiene(&mut tree, 5).unwrap();
+        hygiene(&mut tree, &[], 5).unwrap();
         let read = |path: &str| tree.read(&path.parse().unwrap()).unwrap();
         assert_eq!(read("/etc/machine-id"), Some(Vec::new()));
         assert_eq!(read("/var/lib/dbus/machine-id"), Some(Vec::new()));

@@ -1,56 +1,130 @@
 //! What each guest makes for itself at its first boot: a unit and a script for every identity that hygiene has taken away.
 
-use super::{Error, Node, NodeKind, Tree};
-use crate::network::{IDENTITIES, Identity, Remedy, makes_host_keys};
+use super::{Error, Node, NodeKind, Tree, ucf};
+use crate::network::{IDENTITIES, Identity, Maker, Remedy, Setting, fits, makes_host_keys};
 use crate::values::GuestPath;
-use std::convert::Infallible;
 use std::fmt::Write as _;
 
 const UNITS: &str = "/usr/lib/systemd/system";
 /// Scripts that make identities.
 const SCRIPTS: &str = "/usr/lib/goldsmith";
 
-/// Removes identities that the guest can make, and adds what makes them. ssh host keys go in any case: they must not be in an image,
-/// and a unit of the recipe's own may make them.
-pub(super) fn renew(tree: &mut Tree, epoch: i64) -> Result<(), Error> {
+/// Removes identities that the guest can make, and adds what makes them; data only of those that are asked for by name.
+/// ssh host keys go in any case: they must not be in an image, and a unit of the recipe's own may make them.
+pub(super) fn renew(tree: &mut Tree, asked: &[String], epoch: i64) -> Result<(), Error> {
     for identity in IDENTITIES {
-        let Remedy::Anew { program, command, before } = identity.remedy else { continue };
-        let ssh = program.ends_with("/ssh-keygen");
-        let able = tree.resolve(&program.parse()?).is_some();
-        let files = files(tree, identity);
-        if files.is_empty() || !able && !ssh {
-            continue;
-        }
-        let mut script = format!(
-            "#!/bin/sh\n# This guest's own {}, which no other has. Written by goldsmith.\nset -eu\numask 077\n{command}\n",
-            identity.what
-        );
-        for (path, node) in files {
-            tree.remove(&path);
-            unlink(tree, &path);
-            if !ssh {
-                let _ = writeln!(
-                    script,
-                    "chown {}:{} {path}\nchmod {:04o} {path}",
-                    node.meta.uid, node.meta.gid, node.meta.mode
-                );
+        let files = files(tree, identity)?;
+        match &identity.remedy {
+            Remedy::Anew(maker) if !files.is_empty() => {
+                let (able, ssh) = (able(tree, maker)?, maker.program.ends_with("/ssh-keygen"));
+                if able || ssh {
+                    let owners = if ssh { String::new() } else { owners(&files) };
+                    for (path, _) in &files {
+                        tree.remove(path);
+                        unlink(tree, path);
+                    }
+                    if able && !(ssh && tree_makes_host_keys(tree)) {
+                        add(tree, identity, maker.before, &format!("{}\n{owners}", maker.command), epoch)?;
+                    }
+                }
             }
-        }
-        if able && !(ssh && tree_makes_host_keys(tree)) {
-            add(tree, identity, before, &script, epoch)?;
+            Remedy::Filled { length } if fill(tree, identity, &files)? => {
+                add(tree, identity, &[], &filler(identity, &files, *length), epoch)?;
+            }
+            Remedy::Asked { folder, keep, maker } if asked.iter().any(|name| name == identity.name) => {
+                if !renewable(tree)?.iter().any(|name| name == identity.name) {
+                    return Err(Error::Renew { name: identity.name, files: identity.files });
+                }
+                for folder in tree.expand(folder)? {
+                    let children = tree.children(&folder).into_iter().filter(|name| !fits(keep, name));
+                    let children: Vec<_> = children.filter_map(|name| folder.join(name).ok()).collect();
+                    children.iter().for_each(|child| tree.remove(child));
+                }
+                add(tree, identity, maker.before, &format!("{}\n", maker.command), epoch)?;
+            }
+            _ => {}
         }
     }
     Ok(())
 }
 
+/// The data in a tree that its guests could make anew, by the names for `renew`.
+pub fn renewable(tree: &Tree) -> Result<Vec<String>, Error> {
+    let mut names = Vec::new();
+    for identity in IDENTITIES {
+        if let Remedy::Asked { maker, .. } = &identity.remedy
+            && !files(tree, identity)?.is_empty()
+            && able(tree, maker)?
+        {
+            names.push(identity.name.to_owned());
+        }
+    }
+    Ok(names)
+}
+
+/// Whether a guest has what makes an identity.
+fn able(tree: &Tree, maker: &Maker) -> Result<bool, Error> {
+    Ok(tree.resolve(&maker.program.parse()?).is_some())
+}
+
 /// The files of an identity that are in the tree.
-fn files(tree: &Tree, identity: &Identity) -> Vec<(GuestPath, Node)> {
-    let names =
-        |folder: &GuestPath| Ok::<_, Infallible>(tree.children(folder).into_iter().map(str::to_owned).collect());
-    let Ok(paths) = identity.paths(&names);
+fn files(tree: &Tree, identity: &Identity) -> Result<Vec<(GuestPath, Node)>, Error> {
     let is_file = |node: &Node| matches!(node.kind, NodeKind::File(_) | NodeKind::HardLink(_));
     let there = |path: GuestPath| tree.get(&path).filter(|node| is_file(node)).cloned().map(|node| (path, node));
-    paths.into_iter().filter_map(there).collect()
+    let mut files = Vec::new();
+    for pattern in identity.files {
+        files.extend(tree.expand(pattern)?.into_iter().filter_map(there));
+    }
+    Ok(files)
+}
+
+/// Lines for the shell that give files back the owners and modes that they have.
+fn owners(files: &[(GuestPath, Node)]) -> String {
+    let line = |(path, node): &(GuestPath, Node)| {
+        let meta = &node.meta;
+        format!("chown {}:{} {path}\nchmod {:04o} {path}\n", meta.uid, meta.gid, meta.mode)
+    };
+    files.iter().map(line).collect()
+}
+
+/// Empties the settings of an identity, in ucf's copies too. Whether there were any.
+fn fill(tree: &mut Tree, identity: &Identity, files: &[(GuestPath, Node)]) -> Result<bool, Error> {
+    let mut any = false;
+    for (path, _) in files {
+        let Ok(Some(old)) = tree.read(path) else { continue };
+        let new = emptied(&old, identity.settings);
+        if new != old {
+            any = true;
+            ucf::replace(tree, path, &old, &new)?;
+            tree.replace(path, new);
+        }
+    }
+    Ok(any)
+}
+
+/// A text without the values of settings.
+fn emptied(text: &[u8], settings: &[Setting]) -> Vec<u8> {
+    let mut places: Vec<_> = settings.iter().flat_map(|setting| setting.places(text)).collect();
+    places.sort_by_key(|place| place.start);
+    let mut text = text.to_vec();
+    places.into_iter().rev().for_each(|place| drop(text.drain(place)));
+    text
+}
+
+/// Lines for the shell that put random values where settings are empty.
+fn filler(identity: &Identity, files: &[(GuestPath, Node)], length: usize) -> String {
+    let mut script = String::new();
+    for (path, _) in files {
+        for Setting { start, end } in identity.settings {
+            // Of a basic regular expression, then in single quotes.
+            let special = |char: char| if "$.[]*^\\|".contains(char) { format!("\\{char}") } else { char.to_string() };
+            let quoted = |text: &str| text.chars().map(special).collect::<String>().replace('\'', "'\\''");
+            let (start, end) = (quoted(start), quoted(&end.to_string()));
+            let _ = writeln!(script, "value=$(od -An -v -tx1 -N{} /dev/urandom | tr -d ' \\n')", length / 2);
+            let _ = writeln!(script, "sed -i 's|^\\([[:blank:]]*{start}\\){end}|\\1'$value'{end}|' {path}");
+        }
+    }
+    script
 }
 
 /// Removes the links beside a file that led to it, as those by which certificates are found.
@@ -69,12 +143,17 @@ fn tree_makes_host_keys(tree: &Tree) -> bool {
     })
 }
 
-fn add(tree: &mut Tree, identity: &Identity, before: &[&str], script: &str, epoch: i64) -> Result<(), Error> {
-    let Identity { name, what, files, .. } = identity;
+/// Adds a unit that runs lines of the shell, and what makes it start in time.
+fn add(tree: &mut Tree, identity: &Identity, before: &[&str], lines: &str, epoch: i64) -> Result<(), Error> {
+    let Identity { name, what, files, remedy, .. } = identity;
+    let script = format!(
+        "#!/bin/sh\n# This guest's own {what}, which no other has. Written by goldsmith.\nset -eu\numask 077\n{lines}"
+    );
     let unit = format!("goldsmith-{name}.service");
     let run = format!("{SCRIPTS}/{name}");
     let mut text = format!("[Unit]\nDescription=This guest's own {what}, made once\n");
-    for file in *files {
+    let looked_for = if matches!(remedy, Remedy::Filled { .. }) { &[] } else { *files };
+    for file in looked_for {
         // Made when any of them is missing or empty (systemd.unit(5), "triggering conditions").
         let condition = if file.contains('*') { "ConditionPathExistsGlob" } else { "ConditionFileNotEmpty" };
         let _ = writeln!(text, "{condition}=|!{file}");
@@ -85,7 +164,7 @@ fn add(tree: &mut Tree, identity: &Identity, before: &[&str], script: &str, epoc
     text += &format!(
         "\n[Service]\nType=oneshot\nExecStart={run}\nNoNewPrivileges=yes\nPrivateNetwork=yes\nProtectHome=yes\n"
     );
-    tree.insert_file(&run, 0o755, epoch, script)?;
+    tree.insert_file(&run, 0o755, epoch, script.as_str())?;
     tree.insert_file(&format!("{UNITS}/{unit}"), 0o644, epoch, text.as_str())?;
     if before.is_empty() {
         return tree.insert_link(&format!("{UNITS}/sysinit.target.wants/{unit}"), &format!("../{unit}"), epoch);
@@ -129,7 +208,7 @@ mod tests {
         ]);
         tree.insert_link("/etc/ssl/certs/8d89cda1.0", "ssl-cert-snakeoil.pem", 0).unwrap();
         tree.get_mut(&"/etc/ssl/private/ssl-cert-snakeoil.key".parse().unwrap()).unwrap().meta.gid = 103;
-        renew(&mut tree, 5).unwrap();
+        renew(&mut tree, &[], 5).unwrap();
         for gone in
             ["/etc/ssh/ssh_host_ed25519_key.pub", "/etc/ssl/private/ssl-cert-snakeoil.key", "/etc/ssl/certs/8d89cda1.0"]
         {
@@ -159,9 +238,57 @@ mod tests {
         let mut tree = tree(&[("/usr/bin/ssh-keygen", 0o755), ("/etc/ssh/ssh_host_rsa_key", 0o600)]);
         let own = "[Service]\nExecStart=/usr/bin/ssh-keygen -A\n";
         tree.insert_file("/etc/systemd/system/keys.service", 0o644, 0, own).unwrap();
-        renew(&mut tree, 5).unwrap();
+        renew(&mut tree, &[], 5).unwrap();
         assert!(tree.get(&"/etc/ssh/ssh_host_rsa_key".parse().unwrap()).is_none());
         assert!(tree.get(&"/usr/lib/goldsmith".parse().unwrap()).is_none());
+    }
+
+    #[test]
+    fn settings_are_empty_and_filled_by_the_guest() {
+        let path = "/etc/roundcube/config.inc.php";
+        let copy = "/var/lib/ucf/cache/:etc:roundcube:config.inc.php";
+        let mut tree = Tree::new(0);
+        let text = "<?php\n$config['des_key'] = 'abc+/=';\n$config['x'] = 'y';\n";
+        let empty = "<?php\n$config['des_key'] = '';\n$config['x'] = 'y';\n";
+        tree.insert_file(path, 0o640, 0, text).unwrap();
+        tree.insert_file(copy, 0o640, 0, text).unwrap();
+        renew(&mut tree, &[], 5).unwrap();
+        assert_eq!((read(&tree, path), read(&tree, copy)), (empty.to_owned(), empty.to_owned()));
+        // As the guest does it, on a file of this machine.
+        let script = read(&tree, "/usr/lib/goldsmith/roundcube-key");
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.inc.php");
+        std::fs::write(&file, empty).unwrap();
+        let filled = || {
+            let script = script.replace(path, file.to_str().unwrap());
+            assert!(std::process::Command::new("sh").args(["-c", &script]).status().unwrap().success());
+            std::fs::read_to_string(&file).unwrap()
+        };
+        let once = filled();
+        let value = once.strip_prefix("<?php\n$config['des_key'] = '").unwrap().split('\'').next().unwrap().to_owned();
+        assert!(value.len() == 24 && value.bytes().all(|byte| byte.is_ascii_hexdigit()), "{once}");
+        assert_eq!(once.replace(&value, ""), empty);
+        assert_eq!(filled(), once);
+    }
+
+    #[test]
+    fn data_are_made_anew_where_they_are_asked_for() {
+        let control = "/var/lib/postgresql/15/main/global/pg_control";
+        let asked = ["postgresql-cluster".to_owned()];
+        let mut tree = tree(&[(control, 0o600), ("/usr/lib/systemd/system/postgresql@.service", 0o644)]);
+        let refused = renew(&mut tree, &asked, 5).unwrap_err().to_string();
+        assert!(refused.starts_with("`renew` names postgresql-cluster, and the image has no /var/lib/"), "{refused}");
+        tree.insert_file("/usr/bin/pg_createcluster", 0o755, 0, "x").unwrap();
+        renew(&mut tree, &[], 5).unwrap();
+        assert_eq!(read(&tree, control), "secret");
+        renew(&mut tree, &asked, 5).unwrap();
+        let data: GuestPath = "/var/lib/postgresql/15/main".parse().unwrap();
+        assert!(tree.get(&data).is_some() && tree.children(&data).is_empty());
+        let unit = read(&tree, "/usr/lib/systemd/system/goldsmith-postgresql-cluster.service");
+        assert!(unit.contains("ConditionPathExistsGlob=|!/var/lib/postgresql/*/main/global/pg_control\n"), "{unit}");
+        assert!(
+            read(&tree, "/usr/lib/systemd/system/postgresql@.service.d/postgresql-cluster.conf").contains("Wants=")
+        );
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod keystore;
 mod overlay;
 mod owners;
 mod sources;
+mod ucf;
 mod units;
 mod users;
 
@@ -23,6 +24,7 @@ pub use error::Error;
 pub use failures::failures;
 pub use hooks::hooks_of_apt;
 pub use hygiene::hygiene;
+pub use identity::renewable;
 pub use overlay::overlay;
 pub use owners::Owners;
 pub use sources::Sources;
@@ -30,7 +32,7 @@ pub use units::apply as units;
 pub use users::{apply as users, owner};
 
 use crate::door;
-use crate::network::{FileBytes, GuestFiles, MAX_FILE, SnapshotNode};
+use crate::network::{FileBytes, GuestFiles, MAX_FILE, SnapshotNode, expand};
 use crate::values::GuestPath;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -301,6 +303,18 @@ impl Tree {
         }
     }
 
+    /// Gives a file other contents, and leaves the rest of it as it is.
+    fn replace(&mut self, path: &GuestPath, bytes: Vec<u8>) {
+        if let Some(node) = self.get_mut(path) {
+            node.kind = NodeKind::File(Content::Bytes(bytes.into()));
+        }
+    }
+
+    /// The paths that a pattern stands for, in which a `*` is any part of one name.
+    fn expand(&self, pattern: &str) -> Result<Vec<GuestPath>, Error> {
+        expand(pattern, &|folder| Ok(self.children(folder).into_iter().map(str::to_owned).collect()))
+    }
+
     /// Puts a node where a path leads (links among its parents are followed), making missing parents with the node's
     /// time and mode 0755. Replaces what is there, but never a directory by something else or the other way round.
     /// Other names of a replaced file keep what it was.
@@ -438,9 +452,7 @@ fn rewrite(
         }
     }
     for (path, bytes) in changed {
-        if let Some(node) = tree.get_mut(&path) {
-            node.kind = NodeKind::File(Content::Bytes(bytes.into()));
-        }
+        tree.replace(&path, bytes);
     }
     Ok(())
 }

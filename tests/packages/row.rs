@@ -106,7 +106,8 @@ pub fn compare(row: &mut Row, lock: &Lock, recipe: &Recipe, more: &[Explained], 
     // As images have them: without what no image has.
     let clean = |tree: &Tree| {
         let mut tree = tree.clone();
-        tree::hygiene(&mut tree, lock.epoch).unwrap();
+        let renew = tree::renewable(&tree).unwrap();
+        tree::hygiene(&mut tree, &renew, lock.epoch).unwrap();
         tree
     };
     row.tree = peer::differences(&clean(&theirs), &clean(&ours), lock.epoch, more);

@@ -492,6 +492,12 @@ fn names_and_identity() -> Vec<Case> {
             good().file("/var/lib/postgresql/15/main/global/pg_control", "x"),
             good().file("/var/lib/postgresql/15/main/global/pg_filenode.map", "x"),
         ),
+        (
+            "NET-I010",
+            E,
+            good().file("/etc/dbconfig-common/roundcube.conf", "dbc_install='true'\ndbc_dbpass='x'\n"),
+            good().file("/etc/dbconfig-common/roundcube.conf", "dbc_install='false'\ndbc_dbpass=''\n"),
+        ),
         ("NET-I011", W, good().keyless_sshd("ssh.service"), good()),
         ("NET-I009", E, good().without("/etc/machine-id").args("ro"), good().args("ro")),
     ]
