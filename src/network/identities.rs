@@ -386,6 +386,14 @@ pub const IDENTITIES: &[Identity] = &[
         ),
     },
     Identity {
+        // popularity-contest
+        name: "popularity-contest-id",
+        what: "identifier for popularity-contest",
+        files: &["/etc/popularity-contest.conf"],
+        settings: &[Setting { start: "MY_HOSTID=\"", end: '"' }],
+        remedy: Remedy::Told,
+    },
+    Identity {
         // ircd-hybrid
         name: "ircd-certificate",
         what: "certificate of the IRC server",

@@ -14,7 +14,11 @@ const FEW: usize = 3;
 
 /// The packages of every path.
 #[derive(Debug, Default)]
-pub struct Owners(BTreeMap<String, Vec<String>>);
+pub struct Owners {
+    paths: BTreeMap<String, Vec<String>>,
+    /// Each by its name, for paths that have it in them.
+    names: BTreeMap<String, Vec<String>>,
+}
 
 impl Owners {
     /// From a filesystem: `names` gives those in a folder, `read` the bytes of a file.
@@ -34,24 +38,22 @@ impl Owners {
     }
 
     fn add(&mut self, package: &str, list: &str) {
+        self.names.insert(package.to_owned(), vec![package.to_owned()]);
         for path in list.lines() {
             let merged = MERGED.iter().any(|folder| path.starts_with(folder));
             let path = if merged { format!("/usr{path}") } else { path.to_owned() };
-            self.0.entry(path).or_default().push(package.to_owned());
+            self.paths.entry(path).or_default().push(package.to_owned());
         }
     }
 
-    /// The packages that ship a path; of one that none ships, those of the nearest folder, unless it is everybody's.
+    /// The packages that ship a path; of one that none ships, those of the nearest folder, or, if it is everybody's, the one
+    /// whose name is in the path.
     pub fn of(&self, path: &GuestPath) -> &[String] {
-        let mut path = Some(path.clone());
-        while let Some(place) = path {
-            match self.0.get(place.as_str()) {
-                Some(packages) if packages.len() <= FEW => return packages,
-                Some(_) => return &[],
-                None => path = place.parent(),
-            }
-        }
-        &[]
+        let known = |place: &GuestPath| self.paths.get(place.as_str());
+        let nearest = std::iter::successors(Some(path.clone()), GuestPath::parent).find_map(|place| known(&place));
+        let few = nearest.filter(|packages| packages.len() <= FEW);
+        let stem = |part: &str| self.names.get(part).or_else(|| self.names.get(part.split_once('.')?.0));
+        few.or_else(|| path.as_str().rsplit('/').find_map(stem)).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -71,6 +73,8 @@ mod tests {
             ("/etc/depmod.d/made", &["kmod"]),
             ("/etc/depmod.d/deep/made", &["kmod"]),
             ("/etc/made", &[]),
+            ("/etc/kmod.conf", &["kmod"]),
+            ("/etc/b/kmod/x", &["kmod"]),
             ("/made", &[]),
         ] {
             assert_eq!(owners.of(&path.parse().unwrap()), expected, "{path}");

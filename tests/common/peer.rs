@@ -44,6 +44,16 @@ const DIFFERENCES: &[Explained] = &[
     ("/etc/hostname", Way::Theirs, "mmdebstrap copies the build machine's; goldsmith writes the recipe's"),
     ("/etc/resolv.conf", Way::Theirs, "mmdebstrap copies the build machine's; goldsmith writes the recipe's"),
     (
+        "/etc/.resolv.conf.systemd-resolved.bak",
+        Way::Other,
+        "systemd-resolved keeps the build machine's; goldsmith's is empty",
+    ),
+    (
+        "/var/cache/fontconfig/**",
+        Way::Ours,
+        "under a fixed epoch fc-cache deletes what it has written (install::fonts)",
+    ),
+    (
         "/etc/machine-id",
         Way::Other,
         "mmdebstrap empties it at its end; goldsmith when the image is made (tree::hygiene)",
@@ -159,18 +169,19 @@ fn times(theirs: &Tree, ours: &Tree, epoch: i64, known: &[Explained]) -> Vec<Str
         .filter(|(path, node)| {
             !node.is_directory() && !made(path) && node.meta.mtime != theirs.get(path).map_or(0, |node| node.meta.mtime)
         })
-        .filter(|(path, _)| !covers(control, path))
-        .filter(|(path, _)| !known.iter().any(|(pattern, ..)| covers(pattern, path)))
+        .filter(|(path, _)| !covers(control, path.as_str()))
+        .filter(|(path, _)| !known.iter().any(|(pattern, ..)| covers(pattern, path.as_str())))
         .map(|(path, node)| {
             format!("time of {path}: {} and {:?}", node.meta.mtime, theirs.get(path).map(|node| node.meta.mtime))
         })
         .collect()
 }
 
-fn covers(pattern: &str, path: &GuestPath) -> bool {
+/// Whether a pattern stands for a path.
+pub fn covers(pattern: &str, path: &str) -> bool {
     match pattern.strip_suffix("/**") {
-        Some(folder) => path.as_str().strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')),
-        None => path.as_str() == pattern,
+        Some(folder) => path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')),
+        None => path == pattern,
     }
 }
 
@@ -180,7 +191,7 @@ fn explained(difference: &Difference, known: &[Explained], theirs: &Tree, ours: 
         let text = String::from_utf8(tree.read(&difference.path).unwrap().unwrap()).unwrap();
         text.lines().map(str::to_owned).collect::<BTreeSet<_>>()
     };
-    let ways = known.iter().filter(|(pattern, ..)| covers(pattern, &difference.path)).map(|(_, way, _)| *way);
+    let ways = known.iter().filter(|(pattern, ..)| covers(pattern, difference.path.as_str())).map(|(_, way, _)| *way);
     ways.into_iter().any(|way| match (way, &difference.change) {
         (Way::Theirs, Change::Removed { .. })
         | (Way::Ours, Change::Added { .. })

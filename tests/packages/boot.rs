@@ -1,12 +1,13 @@
-//! Services in booted guests: those of one letter in one image.
+//! Services in booted guests: those of one letter in one image, and two guests of each, which must not share an identity.
 
 use super::common::lab::{Dhcp, Lab};
 use super::common::{copy_folder, goldsmith, recipes, repository, succeed};
 use super::list::Entry;
 use super::record::{self, Boot};
 use goldsmith::debian::{Lock, Role};
+use goldsmith::network::{IDENTITIES, Remedy};
 use goldsmith::values::Sha256;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -33,12 +34,18 @@ pub fn boot(suite: &str, entries: &[Entry]) {
         let lock = file.with_extension("lock");
         succeed(goldsmith().arg("lock").arg(&file));
         let key = Sha256::of(&std::fs::read(&lock).unwrap()).to_string();
-        let seen =
-            record::read::<Boot>(&name).filter(|boot| boot.key == key && boot.units.values().all(|said| active(said)));
-        let boot = seen.unwrap_or_else(|| Boot { key, units: look(&file, &name, &services) });
+        let good =
+            |boot: &Boot| boot.key == key && boot.shared.is_empty() && boot.units.values().all(|said| active(said));
+        let boot = record::read::<Boot>(&name).filter(good).unwrap_or_else(|| {
+            let image = build(&file, &name);
+            let boot = Boot { key: key.clone(), ..look(&image, &services) };
+            std::fs::remove_dir_all(image).unwrap();
+            boot
+        });
         record::write(&name, &boot);
         println!("{name}: {} packages", Lock::read(&lock).unwrap().unwrap().of_role(Role::Rootfs).count());
         boot.units.iter().for_each(|(unit, said)| println!("  {unit}: {}", said.join("\n    ")));
+        println!("  identities: {} of each guest's own, shared: {:?}", boot.own.len(), boot.shared);
     }
 }
 
@@ -51,9 +58,13 @@ pub fn active(said: &[String]) -> bool {
 pub fn recipe(name: &str, suite: &str, services: &[(&str, &str)]) -> PathBuf {
     let overlay = format!("overlays/{name}");
     let packages: Vec<_> = services.iter().map(|(package, _)| *package).collect();
+    let renew = [("postgresql", "postgresql-cluster"), ("mariadb-server", "mariadb-data")];
+    let renew: Vec<_> =
+        renew.into_iter().filter(|(package, _)| packages.contains(package)).map(|(_, name)| name).collect();
     let text = format!(
-        "schema: goldsmith/v1\nname: {name}\ninclude: [base.yaml]\ndistribution: {{ suite: {suite} }}\nimage: {{ size: 6G }}\npackages: [{}]\noverlays: [../{overlay}]\nunits: {{ enable: [packages.service] }}\n",
-        packages.join(", ")
+        "schema: goldsmith/v1\nname: {name}\ninclude: [base.yaml]\ndistribution: {{ suite: {suite} }}\nimage: {{ size: 6G }}\npackages: [{}]\nrenew: [{}]\noverlays: [../{overlay}]\nunits: {{ enable: [packages.service] }}\n",
+        packages.join(", "),
+        renew.join(", ")
     );
     let file = recipes().join(format!("recipes/{name}.yaml"));
     std::fs::write(&file, text).unwrap();
@@ -64,15 +75,10 @@ pub fn recipe(name: &str, suite: &str, services: &[(&str, &str)]) -> PathBuf {
         text
     });
     std::fs::write(overlay.join("etc/packages"), units).unwrap();
+    let own = IDENTITIES.iter().filter(|identity| !matches!(identity.remedy, Remedy::Told));
+    let files: Vec<_> = own.flat_map(|identity| identity.files).copied().chain(["/etc/machine-id"]).collect();
+    std::fs::write(overlay.join("etc/identities"), files.join("\n")).unwrap();
     file
-}
-
-/// Builds and boots an image; for each unit its state, and its last words when it is not active.
-fn look(recipe: &Path, name: &str, services: &[(&str, &str)]) -> BTreeMap<String, Vec<String>> {
-    let image = build(recipe, name);
-    let units = units(&image, services);
-    std::fs::remove_dir_all(image).unwrap();
-    units
 }
 
 /// Builds an image and returns its folder.
@@ -82,19 +88,27 @@ pub fn build(recipe: &Path, name: &str) -> PathBuf {
     images.join(name)
 }
 
-/// Boots an image; for each unit its state, and its last words when it is not active.
-pub fn units(image: &Path, services: &[(&str, &str)]) -> BTreeMap<String, Vec<String>> {
-    let console = console(image);
-    let said = |unit: &str| -> Vec<String> {
-        let start = format!("packages: {unit}: ");
-        let lines: Vec<_> = console
-            .lines()
-            .filter_map(|line| line.split_once(&start))
-            .map(|(_, said)| said.trim_end().to_owned())
-            .collect();
+/// Boots two guests of an image: how the services of the first are, and which identities are one guest's own.
+pub fn look(image: &Path, services: &[(&str, &str)]) -> Boot {
+    let (first, second) = std::thread::scope(|scope| {
+        let second = scope.spawn(|| console(image));
+        (console(image), second.join().unwrap())
+    });
+    let said = |unit: &str| {
+        let lines = words(&first, &format!("{unit}: "));
         if lines.is_empty() { vec!["nothing was said of it".to_owned()] } else { lines }
     };
-    services.iter().map(|(_, unit)| ((*unit).to_owned(), said(unit))).collect()
+    let units = services.iter().map(|(_, unit)| ((*unit).to_owned(), said(unit))).collect();
+    let [first, second] = [&first, &second].map(|console| words(console, "identity: "));
+    let (shared, own) = first.into_iter().partition(|identity| second.contains(identity));
+    Boot { key: String::new(), units, shared, own }
+}
+
+/// What a guest has said of something, line by line.
+fn words(console: &str, of: &str) -> Vec<String> {
+    let start = format!("packages: {of}");
+    let lines = console.lines().filter_map(|line| line.split_once(&start));
+    lines.map(|(_, said)| said.trim_end().to_owned()).collect()
 }
 
 /// All that a guest has said until it has said [`END`], or until patience is over.

@@ -4,7 +4,7 @@ use super::SUITES;
 use super::list::Entry;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -42,6 +42,12 @@ pub struct Boot {
     /// Of the locked packages.
     pub key: String,
     pub units: BTreeMap<String, Vec<String>>,
+    /// Identities, path and digest, that a second guest of the image has too.
+    #[serde(default)]
+    pub shared: Vec<String>,
+    /// Those that it has not.
+    #[serde(default)]
+    pub own: Vec<String>,
 }
 
 /// Where records are kept.
@@ -72,8 +78,9 @@ was interrupted.
 - **build**: all are unpacked and set up.
 - **tree**: the tree is mmdebstrap's of the same packages, in type, mode, owner, content, links, extended attributes and times, but
   for what every image has otherwise (`tests/common/peer.rs`) and what is named below.
-- **twice**: a second build gives the same bytes.
-- **active**: the service is active in a booted guest, several in one.
+- **twice**: a second build gives the same bytes; databases are made anew by each guest (`renew`).
+- **active**: the service is active in a booted guest, several in one. A second guest of the same image shares no identity with it
+  ([guest.md](guest.md)).
 
 A cell has the version and how many packages are installed; then `ok`, or what fell short.
 
@@ -94,30 +101,39 @@ pub fn table(entries: &[Entry], dates: &BTreeMap<&str, i64>) -> String {
             rows.len()
         );
     }
-    let mut notes = String::new();
+    let (mut notes, mut named) = (String::new(), BTreeSet::new());
     let mut heading = "";
     for entry in entries {
         if entry.heading != heading {
             heading = &entry.heading;
             let _ = write!(text, "\n## {heading}\n\n| package | Debian 12 | Debian 13 |\n|---|---|---|\n");
         }
-        let cells = SUITES.map(|(suite, number)| cell(entry, suite, number, &mut notes));
+        let cells = SUITES.map(|(suite, number)| cell(entry, suite, number, &mut notes, &mut named));
         let _ = writeln!(text, "| {} | {} |", entry.name, cells.join(" | "));
     }
     if !notes.is_empty() {
         let _ = write!(text, "\n## What fell short\n\n{notes}");
     }
+    let _ = write!(text, "\n## What is named\n\n{}", named.into_iter().collect::<String>());
     text
 }
 
-fn cell(entry: &Entry, suite: &str, number: u8, notes: &mut String) -> String {
+fn cell(entry: &Entry, suite: &str, number: u8, notes: &mut String, named: &mut BTreeSet<String>) -> String {
     let Some(row) = read::<Row>(&format!("{suite}-{}", entry.name)) else { return "not yet".to_owned() };
     let mut words: Vec<String> = row.short().iter().map(|(name, _)| format!("**{name}**")).collect();
     for (name, lines) in row.short() {
         note(notes, &format!("{}, Debian {number}, {name}", entry.name), lines);
     }
+    if let Some((.., why)) = super::UNBUILT.iter().find(|(release, name, _)| (*release, *name) == (suite, &entry.name))
+    {
+        let _ = writeln!(notes, "  - {why}");
+    }
     if words.is_empty() {
         words.push("ok".to_owned());
+    }
+    if let Some((_, lines)) = super::NAMED.iter().find(|(name, _)| *name == entry.name) {
+        words.push("but for [what is named](#what-is-named)".to_owned());
+        named.extend(lines.iter().map(|(path, _, why)| format!("- {}: `{path}`: {why}\n", entry.name)));
     }
     if let Some(service) = &entry.service
         && let Some(boot) = read::<Boot>(&format!("{suite}-boot-{}", service.group))

@@ -81,7 +81,7 @@ pub fn build(row: &mut Row, lock: &Lock, recipe: &Recipe, more: &[Explained]) {
 }
 
 /// Builds what was locked and fetched, twice, and mmdebstrap's beside it; the first time only if the cache does not have it.
-/// Files in `more` may differ from mmdebstrap's.
+/// Files in `more` may differ from mmdebstrap's, and the second time.
 pub fn compare(row: &mut Row, lock: &Lock, recipe: &Recipe, more: &[Explained], cache: &Path) {
     let store = Store::at(cache).unwrap();
     let packages = debian::fetch(lock, &store, true, &Silent).unwrap();
@@ -99,7 +99,11 @@ pub fn compare(row: &mut Row, lock: &Lock, recipe: &Recipe, more: &[Explained], 
         }
         return;
     }
-    row.twice = lines(&output.stdout);
+    let known = |line: &String| {
+        let path = line.split(' ').nth(1).unwrap_or_default().trim_end_matches(':');
+        more.iter().any(|(pattern, ..)| peer::covers(pattern, path))
+    };
+    row.twice = lines(&output.stdout).into_iter().filter(|line| !known(line)).collect();
     // What was built just now.
     let ours = install::base(lock, &packages, &[], Limits::default(), &store, &Silent).unwrap();
     let theirs = peer::tree(&packages, &recipe.packages, lock.epoch);
