@@ -15,8 +15,9 @@ use std::time::{Duration, Instant};
 
 /// How long a guest is given until it has said how its services are.
 const PATIENCE: Duration = Duration::from_secs(900);
-/// What the guest says when it has said all.
-const END: &str = "packages: that is all";
+/// What the guest says when it has said all of its services, and all of its identities.
+const SERVICES: &str = "packages: that is all";
+const IDENTITY: &str = "packages: these are all identities";
 
 /// Boots every image whose services have not been seen active with the same packages, and writes down what was seen.
 pub fn boot(suite: &str, entries: &[Entry]) {
@@ -30,7 +31,7 @@ pub fn boot(suite: &str, entries: &[Entry]) {
             .map(|(name, service)| (name, service.unit.as_str()))
             .collect();
         let name = format!("{suite}-boot-{group}");
-        let file = recipe(&name, suite, &services);
+        let file = recipe(&name, suite, &services, true);
         let lock = file.with_extension("lock");
         succeed(goldsmith().arg("lock").arg(&file));
         let key = Sha256::of(&std::fs::read(&lock).unwrap()).to_string();
@@ -54,17 +55,21 @@ pub fn active(said: &[String]) -> bool {
     matches!(said, [state] if state == "active")
 }
 
-/// Writes a recipe with these packages, whose guest says on its console how their units are.
-pub fn recipe(name: &str, suite: &str, services: &[(&str, &str)]) -> PathBuf {
+/// Writes a recipe with these packages, whose guest says on its console how their units are. `renew`: databases are made anew by
+/// each guest, which takes an emulated one minutes.
+pub fn recipe(name: &str, suite: &str, services: &[(&str, &str)], renew: bool) -> PathBuf {
     let overlay = format!("overlays/{name}");
     let packages: Vec<_> = services.iter().map(|(package, _)| *package).collect();
-    let renew = [("postgresql", "postgresql-cluster"), ("mariadb-server", "mariadb-data")];
-    let renew: Vec<_> =
-        renew.into_iter().filter(|(package, _)| packages.contains(package)).map(|(_, name)| name).collect();
+    let databases = [("postgresql", "postgresql-cluster"), ("mariadb-server", "mariadb-data")];
+    let renewed: Vec<_> = databases
+        .into_iter()
+        .filter(|(package, _)| renew && packages.contains(package))
+        .map(|(_, name)| name)
+        .collect();
     let text = format!(
-        "schema: goldsmith/v1\nname: {name}\ninclude: [base.yaml]\ndistribution: {{ suite: {suite} }}\nimage: {{ size: 6G }}\npackages: [{}]\nrenew: [{}]\noverlays: [../{overlay}]\nunits: {{ enable: [packages.service] }}\n",
+        "schema: goldsmith/v1\nname: {name}\ninclude: [base.yaml]\ndistribution: {{ suite: {suite} }}\nimage: {{ size: 6G }}\npackages: [{}]\nrenew: [{}]\noverlays: [../{overlay}]\nunits: {{ enable: [packages.service, identities.service] }}\n",
         packages.join(", "),
-        renew.join(", ")
+        renewed.join(", ")
     );
     let file = recipes().join(format!("recipes/{name}.yaml"));
     std::fs::write(&file, text).unwrap();
@@ -75,9 +80,19 @@ pub fn recipe(name: &str, suite: &str, services: &[(&str, &str)]) -> PathBuf {
         text
     });
     std::fs::write(overlay.join("etc/packages"), units).unwrap();
-    let own = IDENTITIES.iter().filter(|identity| !matches!(identity.remedy, Remedy::Told));
+    let own = IDENTITIES.iter().filter(|identity| match identity.remedy {
+        Remedy::Asked { .. } => renew,
+        Remedy::Told => false,
+        _ => true,
+    });
     let files: Vec<_> = own.flat_map(|identity| identity.files).copied().chain(["/etc/machine-id"]).collect();
-    std::fs::write(overlay.join("etc/identities"), files.join("\n")).unwrap();
+    std::fs::write(overlay.join("etc/identities"), files.join("\n") + "\n").unwrap();
+    let makers: Vec<_> = IDENTITIES.iter().map(|identity| format!("goldsmith-{}.service", identity.name)).collect();
+    let unit = format!(
+        "[Unit]\nDescription=What this guest has of its own\nAfter={}\n\n[Service]\nType=oneshot\nExecStart=/usr/local/bin/identities\n\n[Install]\nWantedBy=multi-user.target\n",
+        makers.join(" ")
+    );
+    std::fs::write(overlay.join("etc/systemd/system/identities.service"), unit).unwrap();
     file
 }
 
@@ -91,8 +106,8 @@ pub fn build(recipe: &Path, name: &str) -> PathBuf {
 /// Boots two guests of an image: how the services of the first are, and which identities are one guest's own.
 pub fn look(image: &Path, services: &[(&str, &str)]) -> Boot {
     let (first, second) = std::thread::scope(|scope| {
-        let second = scope.spawn(|| console(image));
-        (console(image), second.join().unwrap())
+        let second = scope.spawn(|| console(image, IDENTITY));
+        (console(image, SERVICES), second.join().unwrap())
     });
     let said = |unit: &str| {
         let lines = words(&first, &format!("{unit}: "));
@@ -111,8 +126,8 @@ fn words(console: &str, of: &str) -> Vec<String> {
     lines.map(|(_, said)| said.trim_end().to_owned()).collect()
 }
 
-/// All that a guest has said until it has said [`END`], or until patience is over.
-fn console(image: &Path) -> String {
+/// All that a guest has said until it has said its last words, or until patience is over.
+fn console(image: &Path, last: &str) -> String {
     let lab = Lab::new(Dhcp::Served);
     let mut command = lab.command(env!("CARGO_BIN_EXE_goldsmith"));
     command.env("GOLDSMITH_STATE", lab.folder().join("state")).env("NO_COLOR", "1");
@@ -137,7 +152,7 @@ fn console(image: &Path) -> String {
     };
     let started = Instant::now();
     let mut text = String::new();
-    while !text.contains(END) && started.elapsed() < PATIENCE {
+    while !text.contains(last) && started.elapsed() < PATIENCE {
         std::thread::sleep(Duration::from_millis(500));
         text = log().unwrap_or(text);
         assert!(running.0.try_wait().unwrap().is_none(), "the launch ended: {text}");
