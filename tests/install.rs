@@ -150,3 +150,19 @@ fn the_image_is_no_newer_than_its_packages() {
     let newer: Vec<_> = inventory.iter().filter(|(_, item)| item.mtime > lock.epoch).map(|(path, _)| path).collect();
     assert!(newer.is_empty(), "{newer:?}");
 }
+
+#[test]
+fn what_depends_on_modules_of_the_kernel_is_installed_and_stays_so() {
+    let workshop = Workshop::new();
+    let text = "schema: goldsmith/v1\nname: vpn\ninclude: [minimal.yaml]\npackages: [wireguard]\n";
+    workshop.write("recipes/vpn.yaml", text);
+    workshop.run(&["lock", "recipes/vpn.yaml"]).succeeded();
+    let kernels = |lock: &str| lock.matches("role: kernel").count();
+    assert_eq!(kernels(&fs::read_to_string(workshop.path("recipes/vpn.lock")).unwrap()), 2);
+    assert_eq!(kernels(&fs::read_to_string(workshop.path("recipes/minimal.lock")).unwrap()), 1);
+    let dpkg =
+        "dpkg --audit && dpkg-query --show --showformat '${db:Status-Abbrev}${Package}\\n' wireguard 'linux-image-*'";
+    let run = workshop.run(&["shell", "recipes/vpn.yaml", "--", "sh", "-c", dpkg]);
+    run.succeeded();
+    assert_eq!(run.stdout.replace('\r', ""), "ii linux-image-cloud-amd64\nii wireguard\n", "{run:#?}");
+}

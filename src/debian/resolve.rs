@@ -77,8 +77,17 @@ impl<'a> Offered<'a> {
     pub fn lock(&self, recipe: &'a Recipe) -> Result<Lock, Error> {
         let universe = &self.universe;
         let (named, kernel) = named(universe, recipe)?;
-        let mut packages = rootfs(universe, &named, &kernel)?;
+        let chosen = rootfs(universe, &named, &kernel)?;
+        let first = reach(universe, &essential(universe), &chosen);
+        let package = |number: &Number| LockedPackage {
+            essential: first.contains(number),
+            ..locked(universe.package(*number), Role::Rootfs)
+        };
+        let mut packages: Vec<_> = chosen.iter().map(package).collect();
         packages.push(locked(universe.package(kernel.image), Role::Kernel));
+        if kernel.package != kernel.image && leans_on(universe, &chosen, kernel.package) {
+            packages.push(locked(universe.package(kernel.package), Role::Kernel));
+        }
         for name in INITRD_PACKAGES {
             packages.push(locked(universe.package(known(universe, name)?), Role::Initrd));
         }
@@ -115,20 +124,26 @@ fn named<'a>(universe: &Universe<'a>, recipe: &'a Recipe) -> Result<(Vec<Number>
     }
 }
 
-fn rootfs(universe: &Universe, named: &[Number], kernel: &Kernel) -> Result<Vec<LockedPackage>, Error> {
-    let is_essential = |number: &Number| universe.package(*number).essential;
-    let essential: Vec<Number> = universe.numbers().filter(is_essential).collect();
-    let asked = [&essential, named].concat();
+fn essential(universe: &Universe) -> Vec<Number> {
+    universe.numbers().filter(|number| universe.package(*number).essential).collect()
+}
+
+/// What is installed for the packages that are named.
+fn rootfs(universe: &Universe, named: &[Number], kernel: &Kernel) -> Result<BTreeSet<Number>, Error> {
+    let asked = [&essential(universe), named].concat();
     // The kernel is there, though not in the root filesystem; unless it is asked for there, too.
     let kernel = [kernel.package, kernel.image];
     let present: &[Number] = if kernel.iter().any(|number| asked.contains(number)) { &[] } else { &kernel };
-    let chosen = solve(universe, present, &asked).map_err(Error::Unsolvable)?;
-    let first = reach(universe, &essential, &chosen);
-    let package = |number: &Number| LockedPackage {
-        essential: first.contains(number),
-        ..locked(universe.package(*number), Role::Rootfs)
-    };
-    Ok(chosen.iter().map(package).collect())
+    solve(universe, present, &asked).map_err(Error::Unsolvable)
+}
+
+/// Whether some of the chosen packages need what another one offers and none of them does: a kernel's meta package says
+/// which modules it has.
+fn leans_on(universe: &Universe, chosen: &BTreeSet<Number>, other: Number) -> bool {
+    chosen.iter().flat_map(|number| &universe.relations(*number).needs).any(|group| {
+        let offers: Vec<_> = group.iter().flat_map(|relation| universe.offers(relation)).collect();
+        offers.contains(&other) && !offers.iter().any(|offer| chosen.contains(offer))
+    })
 }
 
 /// Runs the solver where it has room to go deep: a chain of packages that need one another is as long as an archive makes it.

@@ -57,6 +57,24 @@ impl Database {
         self.write_triggers(root, &activated)
     }
 
+    /// Records a package as installed whose files come into the image by another way, so that dpkg sets up what depends on it. What
+    /// it depends on itself is left out: it is not there.
+    pub fn pretend(package: &Package, root: &Root) -> Result<(), Error> {
+        const KEPT: [&str; 8] =
+            ["Package", "Priority", "Section", "Maintainer", "Architecture", "Version", "Provides", "Description"];
+        let Some(stanza) = Stanza::all(&package.facts.control).next() else { return Ok(()) };
+        let fields = stanza.fields().filter(|(name, _)| KEPT.contains(name));
+        let mut fields: Vec<_> = fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        fields.push(("Status".to_owned(), "install ok installed".to_owned()));
+        let status = format!("{ADMIN}/status");
+        let text = String::from_utf8_lossy(&root.read(&status)?.unwrap_or_default()).into_owned() + &written(fields);
+        root.write(&status, text.as_bytes(), 0o644)?;
+        let base = info_name(package);
+        // `dpkg --audit` misses it otherwise.
+        root.write(&format!("{ADMIN}/info/{base}.md5sums"), b"", 0o644)?;
+        write_list(root, &base, &["/.".to_owned()])
+    }
+
     /// Takes a path that another package replaced off a package's file list.
     pub fn disown(package: &Package, path: &str, root: &Root) -> Result<(), Error> {
         let base = info_name(package);
@@ -210,6 +228,11 @@ fn status_stanza(package: &Package, local: &Local, root: &Root) -> Result<String
     if !listed.is_empty() {
         fields.push(("Conffiles".to_owned(), format!("\n {}", listed.join("\n "))));
     }
+    Ok(written(fields))
+}
+
+/// A stanza of `status`, its fields in dpkg's order.
+fn written(mut fields: Vec<(String, String)>) -> String {
     let rank = |name: &str| FIELDS.iter().position(|field| field.eq_ignore_ascii_case(name)).unwrap_or(FIELDS.len());
     fields.sort_by_key(|(name, _)| rank(name));
     let mut text = String::new();
@@ -218,7 +241,7 @@ fn status_stanza(package: &Package, local: &Local, root: &Root) -> Result<String
         let _ = writeln!(text, "{name}:{separator}{value}");
     }
     text.push('\n');
-    Ok(text)
+    text
 }
 
 /// `/etc/file MD5`: what dpkg remembers of a configuration file that was installed as shipped. Of one that it has yet to decide

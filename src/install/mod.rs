@@ -150,7 +150,8 @@ pub fn base(
     let total = wanted.len();
     // Each is unpacked and set up.
     observer.event(Event::Started { stage: STAGE, total: Some(2 * total as u64), unit: Unit::Items });
-    let key = key(lock, &wanted, answers);
+    let kernel = of_the_kernel(packages);
+    let key = key(lock, &wanted, &kernel, answers);
     let folder = store.layer("base", &key);
     let cached = folder.exists();
     if cached {
@@ -158,7 +159,7 @@ pub fn base(
     }
     let tree = layer::cached(store, "base", &key, observer, |work| {
         let said = Said::new(observer);
-        make(lock, &wanted, answers, limits, work, &said)?;
+        make(lock, &wanted, &kernel, answers, limits, work, &said)?;
         said.save(work)
     })?;
     let summary = format!("{total} packages{}", if cached { ", from the cache" } else { "" });
@@ -171,10 +172,15 @@ fn of_the_root(packages: &[FetchedPackage]) -> Vec<&FetchedPackage> {
     packages.iter().filter(|fetched| fetched.package.role == Role::Rootfs).collect()
 }
 
-fn key(lock: &Lock, packages: &[&FetchedPackage], answers: &[Answer]) -> Sha256 {
+/// The kernel's packages: their files come into the image by another way, but others may depend on them.
+fn of_the_kernel(packages: &[FetchedPackage]) -> Vec<&FetchedPackage> {
+    packages.iter().filter(|fetched| fetched.package.role == Role::Kernel).collect()
+}
+
+fn key(lock: &Lock, packages: &[&FetchedPackage], kernel: &[&FetchedPackage], answers: &[Answer]) -> Sha256 {
     let mut hasher = Hasher::default();
     hasher.update(format!("{FORMAT}\n{}\n", lock.epoch).as_bytes());
-    for fetched in packages {
+    for fetched in packages.iter().chain(kernel) {
         hasher.update(&fetched.package.sha256.0);
     }
     answers.iter().for_each(|answer| hasher.update(answer.line().as_bytes()));
@@ -188,12 +194,13 @@ fn discard(path: &Path) -> Result<(), Error> {
 fn make(
     lock: &Lock,
     wanted: &[&FetchedPackage],
+    kernel: &[&FetchedPackage],
     answers: &[Answer],
     limits: Limits,
     work: &Path,
     observer: &dyn Observer,
 ) -> Result<(), Error> {
-    let mut build = Build::begin(lock, wanted, answers, limits, &work.join("root"), observer)?;
+    let mut build = Build::begin(lock, wanted, kernel, answers, limits, &work.join("root"), observer)?;
     match build.all() {
         Err(Halt::Failed(error)) => return Err(error),
         Err(Halt::Reached) | Ok(()) => {}
@@ -293,6 +300,7 @@ impl<'a> Build<'a> {
     fn begin(
         lock: &'a Lock,
         wanted: &[&'a FetchedPackage],
+        kernel: &[&'a FetchedPackage],
         answers: &'a [Answer],
         limits: Limits,
         folder: &Path,
@@ -307,6 +315,11 @@ impl<'a> Build<'a> {
         root.write(RESOLVER, b"", 0o644)?;
         let (templates, answers) = debconf::fitting(&packages, answers)?;
         let facts: Vec<_> = packages.iter().map(|package| &package.facts).collect();
+        let kernel = kernel.iter().map(|fetched| Package::open(fetched)).collect::<Result<Vec<_>, Error>>()?;
+        let offered: Vec<_> = kernel.iter().map(|package| &package.facts).collect();
+        for at in plan::needed(&facts, &offered) {
+            kernel.get(at).map_or(Ok(()), |package| Database::pretend(package, &root))?;
+        }
         let ledger = Ledger::new(plan::replaces(&facts));
         let (database, watch) = (Database::default(), Watch::new(STAGE, observer));
         let (unpacked, configured) = (BTreeSet::new(), BTreeSet::new());

@@ -71,6 +71,14 @@ pub(super) fn replaces(packages: &[&Facts]) -> BTreeMap<String, BTreeSet<String>
     packages.iter().map(|facts| (field(facts, "Package").to_owned(), taken(facts))).collect()
 }
 
+/// Which of `others` are needed: they meet a dependency of the packages that none of these meets.
+pub(super) fn needed(packages: &[&Facts], others: &[&Facts]) -> BTreeSet<usize> {
+    let (own, theirs) = (names(packages), names(others));
+    let groups = packages.iter().flat_map(|facts| fields(facts, &["Pre-Depends", "Depends"]));
+    let unmet = groups.filter(|group| !group.iter().any(|relation| own.contains_key(relation.name)));
+    unmet.filter_map(|group| group.iter().find_map(|relation| theirs.get(relation.name)?.first().copied())).collect()
+}
+
 /// Which packages have a name, or provide it; the real one first.
 fn names<'a>(packages: &[&'a Facts]) -> BTreeMap<&'a str, Vec<usize>> {
     let mut names: BTreeMap<_, Vec<_>> = BTreeMap::new();
@@ -138,5 +146,15 @@ mod tests {
         assert_eq!(before[6], BTreeSet::from([1, 2, 3, 7, 8]));
         let circles: Vec<_> = (0..packages.len()).filter(|at| is_in_a_circle(&packages, *at)).collect();
         assert_eq!(circles, [1, 2, 9, 10]);
+    }
+
+    #[test]
+    fn a_kernel_is_needed_where_nothing_else_is_what_a_package_depends_on() {
+        let kernel = facts("linux-image-6.1", "Provides: wireguard-modules (= 1.0.0)");
+        let wireguard = facts("wireguard", "Depends: wireguard-modules (>= 0.0.20191219) | wireguard-dkms, libc6");
+        let dkms = facts("wireguard-dkms", "");
+        let other = facts("other", "Depends: libc6");
+        assert_eq!(needed(&[&wireguard, &other], &[&dkms, &kernel]), [1].into());
+        assert!(needed(&[&wireguard, &dkms], &[&kernel]).is_empty() && needed(&[&other], &[&kernel]).is_empty());
     }
 }

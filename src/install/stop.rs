@@ -83,7 +83,7 @@ pub fn until(
     let started = Instant::now();
     let wanted = super::of_the_root(packages);
     observer.event(Event::Started { stage: STAGE, total: Some(2 * wanted.len() as u64), unit: Unit::Items });
-    let mut build = Build::begin(lock, &wanted, answers, limits, root, observer)?;
+    let mut build = Build::begin(lock, &wanted, &super::of_the_kernel(packages), answers, limits, root, observer)?;
     build.stop = Some(stop);
     match build.all() {
         Err(Halt::Failed(error)) => return Err(error),

@@ -271,6 +271,18 @@ pub const IDENTITIES: &[Identity] = &[
         }),
     },
     Identity {
+        // freeradius-config
+        name: "freeradius-parameters",
+        what: "Diffie-Hellman parameters of FreeRADIUS",
+        files: &["/etc/freeradius/3.0/certs/dh"],
+        settings: &[],
+        remedy: Remedy::Anew(Maker {
+            program: "/usr/bin/openssl",
+            command: "openssl dhparam -out /etc/freeradius/3.0/certs/dh 1024",
+            before: &["freeradius.service"],
+        }),
+    },
+    Identity {
         // munge
         name: "munge-key",
         what: "MUNGE key; to share one among machines, bring it from outside",

@@ -124,8 +124,7 @@ fn cell(entry: &Entry, suite: &str, number: u8, notes: &mut String, named: &mut 
     for (name, lines) in row.short() {
         note(notes, &format!("{}, Debian {number}, {name}", entry.name), lines);
     }
-    if let Some((.., why)) = super::UNBUILT.iter().find(|(release, name, _)| (*release, *name) == (suite, &entry.name))
-    {
+    if let Some((_, why)) = super::UNBUILT.iter().find(|(name, _)| *name == entry.name && !words.is_empty()) {
         let _ = writeln!(notes, "  - {why}");
     }
     if words.is_empty() {

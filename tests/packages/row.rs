@@ -106,7 +106,10 @@ pub fn compare(row: &mut Row, lock: &Lock, recipe: &Recipe, more: &[Explained], 
     row.twice = lines(&output.stdout).into_iter().filter(|line| !known(line)).collect();
     // What was built just now.
     let ours = install::base(lock, &packages, &[], Limits::default(), &store, &Silent).unwrap();
-    let theirs = peer::tree(&packages, &recipe.packages, lock.epoch);
+    let Ok(theirs) = catch_unwind(|| peer::tree(&packages, &recipe.packages, lock.epoch)) else {
+        row.tree.push("mmdebstrap cannot build it".to_owned());
+        return;
+    };
     // As images have them: without what no image has.
     let clean = |tree: &Tree| {
         let mut tree = tree.clone();
