@@ -490,9 +490,12 @@ mod tests {
 
     #[test]
     fn values_are_found_in_their_lines() {
-        let setting = Setting { start: "pass='", end: '\'' };
-        assert_eq!(setting.places(b"x\n  pass='ab'; # pass='c'\npass=''\nnopass='x'\npass='open\n"), [10..12]);
-        assert_eq!(Setting { start: "k: ", end: '\n' }.places(b"k: v\nk: "), [3..4]);
+        let values = |setting: Setting, text: &[u8]| -> Vec<_> {
+            setting.places(text).into_iter().map(|place| text[place].escape_ascii().to_string()).collect()
+        };
+        let text = b"x\n  pass='ab'; # pass='c'\npass=''\nnopass='x'\npass='open\n";
+        assert_eq!(values(Setting { start: "pass='", end: '\'' }, text), ["ab"]);
+        assert_eq!(values(Setting { start: "k: ", end: '\n' }, b"k: v\nk: "), ["v"]);
     }
 
     #[test]
