@@ -82,6 +82,8 @@ fn files(tree: &Tree, identity: &Identity) -> Result<Vec<(GuestPath, Node)>, Err
 fn owners(files: &[(GuestPath, Node)]) -> String {
     let line = |(path, node): &(GuestPath, Node)| {
         let meta = &node.meta;
+        // A name may be anything.
+        let path = format!("'{}'", path.as_str().replace('\'', "'\\''"));
         format!("chown {}:{} {path}\nchmod {:04o} {path}\n", meta.uid, meta.gid, meta.mode)
     };
     files.iter().map(line).collect()
@@ -230,7 +232,7 @@ mod tests {
         let unit = read(&tree, "/usr/lib/systemd/system/sysinit.target.wants/goldsmith-snakeoil-certificate.service");
         assert!(unit.contains("ConditionFileNotEmpty=|!/etc/ssl/certs/ssl-cert-snakeoil.pem\n"), "{unit}");
         let script = read(&tree, "/usr/lib/goldsmith/snakeoil-certificate");
-        assert!(script.contains("\nchown 0:103 /etc/ssl/private/ssl-cert-snakeoil.key\nchmod 0640 /"), "{script}");
+        assert!(script.contains("\nchown 0:103 '/etc/ssl/private/ssl-cert-snakeoil.key'\nchmod 0640 '/"), "{script}");
     }
 
     #[test]
