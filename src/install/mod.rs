@@ -146,11 +146,11 @@ pub fn base(
     observer: &dyn Observer,
 ) -> Result<Tree, Error> {
     let started = Instant::now();
-    let wanted = of_the_root(packages);
+    let wanted = of_role(packages, Role::Rootfs);
     let total = wanted.len();
     // Each is unpacked and set up.
     observer.event(Event::Started { stage: STAGE, total: Some(2 * total as u64), unit: Unit::Items });
-    let kernel = of_the_kernel(packages);
+    let kernel = of_role(packages, Role::Kernel);
     let key = key(lock, &wanted, &kernel, answers);
     let folder = store.layer("base", &key);
     let cached = folder.exists();
@@ -167,14 +167,9 @@ pub fn base(
     Ok(tree)
 }
 
-/// What is installed, of what is fetched.
-fn of_the_root(packages: &[FetchedPackage]) -> Vec<&FetchedPackage> {
-    packages.iter().filter(|fetched| fetched.package.role == Role::Rootfs).collect()
-}
-
-/// The kernel's packages: their files come into the image by another way, but others may depend on them.
-fn of_the_kernel(packages: &[FetchedPackage]) -> Vec<&FetchedPackage> {
-    packages.iter().filter(|fetched| fetched.package.role == Role::Kernel).collect()
+/// What has a role, of what is fetched. The kernel's files come into the image by another way, but others may depend on it.
+fn of_role(packages: &[FetchedPackage], role: Role) -> Vec<&FetchedPackage> {
+    packages.iter().filter(|fetched| fetched.package.role == role).collect()
 }
 
 fn key(lock: &Lock, packages: &[&FetchedPackage], kernel: &[&FetchedPackage], answers: &[Answer]) -> Sha256 {

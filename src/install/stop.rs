@@ -6,7 +6,7 @@
 
 use super::step::Subject;
 use super::{Build, Error, Halt, Package, STAGE, database, plan};
-use crate::debian::{FetchedPackage, Lock};
+use crate::debian::{FetchedPackage, Lock, Role};
 use crate::progress::{Event, Observer, Unit};
 use crate::sandbox::{Limits, Sandbox};
 use crate::values::Answer;
@@ -81,9 +81,10 @@ pub fn until(
     observer: &dyn Observer,
 ) -> Result<Sandbox, Error> {
     let started = Instant::now();
-    let wanted = super::of_the_root(packages);
+    let wanted = super::of_role(packages, Role::Rootfs);
     observer.event(Event::Started { stage: STAGE, total: Some(2 * wanted.len() as u64), unit: Unit::Items });
-    let mut build = Build::begin(lock, &wanted, &super::of_the_kernel(packages), answers, limits, root, observer)?;
+    let kernel = super::of_role(packages, Role::Kernel);
+    let mut build = Build::begin(lock, &wanted, &kernel, answers, limits, root, observer)?;
     build.stop = Some(stop);
     match build.all() {
         Err(Halt::Failed(error)) => return Err(error),
