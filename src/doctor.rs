@@ -1,10 +1,10 @@
 //! What goldsmith needs of this machine, each need tried rather than looked up. In: nothing. Out: a list of checks.
 //! Uses `launch`, `sandbox`, `store`.
 
-use crate::launch::firecracker;
 use crate::launch::host::TOOLS;
-use crate::launch::qemu::{self, PROGRAM as QEMU};
+use crate::launch::qemu::PROGRAM as QEMU;
 use crate::launch::tool::Tool;
+use crate::launch::{self, firecracker};
 use crate::sandbox::{self, Way};
 use crate::store::Store;
 use crate::values::ByteSize;
@@ -142,24 +142,14 @@ fn qemu() -> Check {
     }
 }
 
-/// A device file says little: nested virtualisation may be broken, so a paused machine is started and watched.
+/// A device file says little: nested virtualisation may be broken, so code is run.
 fn kvm() -> Check {
-    let slow = "virtual machines are emulated (slow, but they work)";
-    let device = fs::OpenOptions::new().read(true).write(true).open("/dev/kvm");
-    match device {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            let help = "sudo usermod --append --groups kvm $USER, then log in again";
-            return check("kvm", Verdict::Warn, format!("/dev/kvm: {error}; {slow}"), Some(help));
+    match launch::kvm() {
+        Ok(()) => check("kvm", Verdict::Ok, "it runs a guest's code", None),
+        Err(broken) => {
+            let found = format!("{broken}; virtual machines are emulated (slow, but they work)");
+            check("kvm", Verdict::Warn, found, Some(&broken.help))
         }
-        Err(error) => {
-            let help = "enable virtualisation in the firmware (or nested virtualisation on the host)";
-            return check("kvm", Verdict::Warn, format!("/dev/kvm: {error}; {slow}"), Some(help));
-        }
-        Ok(_) => {}
-    }
-    match qemu::kvm() {
-        Ok(()) => check("kvm", Verdict::Ok, "a virtual machine with the host's processor starts", None),
-        Err(failure) => check("kvm", Verdict::Warn, format!("it does not work here: {failure}; {slow}"), None),
     }
 }
 

@@ -179,6 +179,34 @@ fn user_networking_needs_no_privileges_and_no_bridge() {
     }
 }
 
+/// KVM is remembered to work, whether it does or not, and the disk's filesystem has no room for what a boot writes.
+#[test]
+fn a_vm_that_stops_is_given_up_at_once_and_emulated_if_kvm_was_to_blame() {
+    let lab = Lab::new(Dhcp::Bare);
+    lab.give_kvm();
+    let state = lab.folder().join("state");
+    std::fs::create_dir(&state).unwrap();
+    succeed(lab.command("mount").args(["-t", "tmpfs", "-o", "size=1200k", "none"]).arg(&state));
+    let verb = |arguments: &[&str]| {
+        let mut command = lab.command(env!("CARGO_BIN_EXE_goldsmith"));
+        command.env("GOLDSMITH_STATE", &state).env("NO_COLOR", "1").args(arguments);
+        command
+    };
+    let works = text(&verb(&["doctor"]).output().unwrap()).contains("ok    kvm");
+    let trust = r#"sed -i 's/"broken":{.*}/"broken":null}/' "$1""#;
+    succeed(lab.command("sh").args(["-ec", trust, "sh"]).arg(state.join("kvm")));
+    let output = verb(&["launch", "--vmm", "qemu"]).arg(image("minimal")).output().unwrap();
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(works || said.contains("KVM gives up before the guest's first word"), "{said}");
+    assert!(works || said.contains("QEMU microvm, emulation"), "{said}");
+    assert!(
+        said.contains("the machine does not run: io-error") && said.contains("is the host's filesystem full?"),
+        "{said}"
+    );
+    assert!(lab.processes().is_empty(), "{:?}", lab.processes());
+}
+
 #[test]
 fn what_cannot_be_launched_says_what_to_type() {
     let folder = image("minimal");

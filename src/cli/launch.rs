@@ -236,11 +236,12 @@ fn launch(args: &Args, stopped: &dyn Fn() -> bool) -> Result<(), Error> {
         anstream::println!("{:#}", Vm::describe(&options, &*observer)?);
         return Ok(());
     }
-    let mut vm = Vm::start(&options, &*observer)?;
-    if !args.quiet && args.format == Format::Human {
-        anstream::eprintln!("  console          {}", vm.console().display());
-    }
-    let ready = vm.wait_ready(&*observer, stopped)?;
+    let console = |vm: &Vm| {
+        if !args.quiet && args.format == Format::Human {
+            anstream::eprintln!("  console          {}", vm.console().display());
+        }
+    };
+    let (vm, ready) = Vm::boot(&options, &*observer, &console, stopped)?;
     match args.format {
         Format::Lines => lines::print(&Line::Ready { ready: ready.clone(), vm: Box::new(vm.record().clone()) }),
         Format::Human => page(&vm, &ready),

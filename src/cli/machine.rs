@@ -42,7 +42,8 @@ pub struct MachineArgs {
     /// A setting of the jail's control group, as in memory.max=2G (may be repeated)
     #[arg(long, value_name = "FILE=VALUE", requires = "jail", value_parser = setting)]
     cgroup: Vec<String>,
-    /// How instructions are run [default: kvm where it works, else emulation]
+    /// How instructions are run; `kvm` is tried even where `goldsmith doctor` says that it is broken [default: kvm where it
+    /// works, else emulation]
     #[arg(long, value_enum, value_name = "HOW")]
     accel: Option<Accel>,
 }

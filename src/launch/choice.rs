@@ -1,9 +1,21 @@
 //! Which machine a VM gets, and how its instructions are run.
 
 use super::host::Choice;
-use super::vmm::{Accelerator, Model, Program, program, qemu};
-use super::{DiskKind, Error, Options};
-use crate::progress::{Event, Observer};
+use super::vmm::kvm::{self, Broken};
+use super::vmm::{Accelerator, Model, Program};
+use super::{DiskKind, Error, Options, home};
+use crate::progress::{Event, Observer, Silent};
+
+/// Beside the folder of all VMs: what is known of KVM on this host.
+const KVM: &str = "kvm";
+
+/// Whether KVM runs what every guest runs.
+///
+/// # Errors
+/// When it does not, or is not there.
+pub fn works() -> Result<(), Broken> {
+    kvm::works(home::root().ok().map(|vms| vms.with_file_name(KVM)).as_deref())
+}
 
 /// The machine that new VMs of these options get, and how its instructions are run, or why there is none.
 pub fn machine(options: &Options, observer: &dyn Observer) -> Result<(Model, Accelerator), Error> {
@@ -26,13 +38,20 @@ pub fn choose(
     if model == Model::Firecracker {
         if runs {
             Program::find()?;
+            match options.accelerator {
+                Some(_) => asked(observer)?,
+                None => works()?,
+            }
         }
         return Ok((model, Accelerator::Kvm));
     }
     let accelerator = match options.accelerator {
         Some(Accelerator::Emulation) => Accelerator::Emulation,
-        Some(Accelerator::Kvm) => qemu::kvm().map(|()| Accelerator::Kvm).map_err(Error::NoKvm)?,
-        None => match qemu::kvm() {
+        Some(Accelerator::Kvm) => {
+            asked(observer)?;
+            Accelerator::Kvm
+        }
+        None => match works() {
             Ok(()) => Accelerator::Kvm,
             Err(why) => {
                 observer.event(Event::Note(format!("emulating the processor (slow): no KVM ({why})")));
@@ -49,8 +68,22 @@ fn prefers_firecracker(options: &Options, network: &Choice, disk: Option<DiskKin
     let wanted = *network != Choice::User
         && disk != Some(DiskKind::Overlay)
         && options.accelerator != Some(Accelerator::Emulation);
-    // KVM is tried by QEMU, which says more than a device file; without QEMU there is no other choice anyhow.
-    only || wanted && Program::find().is_ok() && (program::find(qemu::PROGRAM).is_none() || qemu::kvm().is_ok())
+    only || wanted && Program::find().is_ok() && works().is_ok()
+}
+
+/// Whoever asks for KVM gets it where it can be opened; that it is broken is only said.
+fn asked(observer: &dyn Observer) -> Result<(), Broken> {
+    kvm::device()?;
+    if let Err(broken) = works() {
+        observer.event(Event::Warning(format!("`--accel kvm` is tried although KVM does not work here: {broken}")));
+    }
+    Ok(())
+}
+
+/// Whether QEMU's emulator could run what these options get by KVM, which nobody has asked for.
+pub fn could_emulate(options: &Options, network: &Choice, disk: Option<DiskKind>) -> bool {
+    let emulated = Options { accelerator: Some(Accelerator::Emulation), ..options.clone() };
+    options.accelerator.is_none() && choose(&emulated, network, disk, false, &Silent).is_ok()
 }
 
 fn fits(model: Model, options: &Options, network: &Choice, disk: Option<DiskKind>) -> Result<(), Error> {

@@ -26,6 +26,8 @@ pub struct Cleared<'o> {
     manifest: Manifest,
     model: Model,
     accelerator: Accelerator,
+    /// Whether emulation takes over where KVM gives up.
+    falls_back: bool,
     home: Home,
     network: Choice,
     disk: DiskKind,
@@ -64,6 +66,7 @@ impl<'o> Cleared<'o> {
         let mac = options.mac.or_else(|| before?.mac.parse().ok()).unwrap_or_else(|| mac_of(home.path()));
         let disk = disk::there(home.path()).or(options.disk);
         let (model, accelerator) = choice::choose(options, &network, disk, runs, observer)?;
+        let falls_back = accelerator == Accelerator::Kvm && choice::could_emulate(options, &network, disk);
         let arguments = |adds: &[String]| gate::arguments(&manifest.boot, &options.set, &options.append, adds);
         let mut adds = model.arguments(accelerator, &arguments(&[]).map_err(gate::Error::from)?);
         let given = arguments(&adds).map_err(gate::Error::from)?;
@@ -108,6 +111,7 @@ impl<'o> Cleared<'o> {
             manifest,
             model,
             accelerator,
+            falls_back,
             home,
             network,
             disk,
@@ -144,7 +148,13 @@ impl<'o> Cleared<'o> {
         let watch = watch.map_err(io("follow the NIC's traffic"))?;
         let started = Instant::now();
         let vmm = timed::<_, Error>("start", observer, || {
-            let vmm = self.with_machine(Vmm::start)?;
+            let vmm = self.with_machine(Vmm::start).map_err(|error| match error {
+                Error::Vmm(vmm::Error::Ended { status, log, .. }) if self.falls_back => {
+                    let last = log.lines().last().unwrap_or_default();
+                    Error::Unrun(format!("the VMM ended with {status}: {last}"))
+                }
+                error => error,
+            })?;
             Ok((format!("{}: {}", record.name, record.machine), vmm))
         })?;
         // The VMM has read kernel and initrd by now: what was read is what was checked, or the VM ends here.
@@ -152,7 +162,7 @@ impl<'o> Cleared<'o> {
         record.vmm = vmm.pid();
         self.home.write(&record)?;
         let findings = self.verdict.findings.iter().map(|finding| finding.rule).collect();
-        let Self { options: Options { timeout, .. }, manifest, attachment, home, mac, .. } = self;
+        let Self { options: Options { timeout, .. }, manifest, attachment, home, mac, falls_back, .. } = self;
         let (watch, timeout) = (Some(watch), *timeout);
         Ok(Vm {
             vmm,
@@ -165,6 +175,7 @@ impl<'o> Cleared<'o> {
             secret,
             mac,
             findings,
+            falls_back,
             timeout,
             started,
         })

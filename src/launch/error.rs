@@ -1,5 +1,6 @@
 //! Why a VM was not started, or does not run.
 
+use super::vmm::kvm::Broken;
 use super::{NotReady, disk, home, host, running, vmm};
 use crate::findings::Finding;
 use crate::gate;
@@ -47,9 +48,12 @@ pub enum Error {
     /// The VMM does not run.
     #[error(transparent)]
     Vmm(#[from] vmm::Error),
-    /// KVM was asked for and does not work.
-    #[error("KVM does not work here: {0}\nhelp: leave `--accel` out, or use `--accel emulation`")]
-    NoKvm(String),
+    /// KVM does not work, and there is no way without it.
+    #[error("KVM does not work here: {0}\nhelp: {help}; `--vmm qemu --accel emulation` works without", help = .0.help)]
+    NoKvm(#[from] Broken),
+    /// KVM was chosen by nobody, and gave up before the guest's first word.
+    #[error("KVM gives up before the guest's first word: {0}")]
+    Unrun(String),
     /// A running VM cannot be followed.
     #[error("cannot {what}")]
     Io {

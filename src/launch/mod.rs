@@ -27,7 +27,7 @@ mod secret;
 pub mod tool;
 mod vmm;
 
-pub use choice::machine;
+pub use choice::{machine, works as kvm};
 pub use diagnosis::{Diagnosis, Layer, Symptoms, Unpassed, diagnose};
 pub use disk::Kind as DiskKind;
 pub use error::Error;
@@ -44,7 +44,7 @@ pub use secret::Secret;
 pub use vmm::{Accelerator, Jail, Limits, Model, firecracker, plain, program, qemu};
 
 use crate::manifest::Manifest;
-use crate::progress::Observer;
+use crate::progress::{Event, Observer};
 use cleared::Cleared;
 use home::Home;
 use host::{Attachment, Mac, Watch};
@@ -52,6 +52,9 @@ use serde_json::Value;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use vmm::{Vmm, file};
+
+/// How often the VMM of a VM that is ready is asked whether the machine still runs.
+const ASK: Duration = Duration::from_secs(2);
 
 /// A running VM. Dropped, it is ended and everything that was made for it is gone, but for a disk that is to be kept.
 #[derive(Debug)]
@@ -68,6 +71,8 @@ pub struct Vm {
     mac: Mac,
     /// The rules that the gate found broken and let through.
     findings: Vec<&'static str>,
+    /// Whether emulation takes over where KVM gives up.
+    falls_back: bool,
     /// How long the probes may take, where that is not what the recipe says.
     timeout: Option<Duration>,
     started: Instant,
@@ -77,6 +82,29 @@ impl Vm {
     /// Runs the gate and, if it lets the image through, starts a VM.
     pub fn start(options: &Options, observer: &dyn Observer) -> Result<Self, Error> {
         Cleared::new(options, true, observer)?.start(observer)
+    }
+
+    /// Starts a VM, shows it to `started`, and waits until it is ready. Where KVM, for which nobody has asked, gives up
+    /// before the guest's first word, the VM is started again under emulation.
+    pub fn boot(
+        options: &Options,
+        observer: &dyn Observer,
+        started: &dyn Fn(&Self),
+        stop: &dyn Fn() -> bool,
+    ) -> Result<(Self, Ready), Error> {
+        let attempt = |options: &Options| {
+            let mut vm = Self::start(options, observer)?;
+            started(&vm);
+            let ready = vm.wait_ready(observer, stop)?;
+            Ok((vm, ready))
+        };
+        match attempt(options) {
+            Err(why @ Error::Unrun(_)) => {
+                observer.event(Event::Warning(format!("{why}; the processor is emulated (slow)")));
+                attempt(&Options { accelerator: Some(Accelerator::Emulation), ..options.clone() })
+            }
+            outcome => outcome,
+        }
     }
 
     /// Runs the gate and says what the VMM would be told. Nothing is started, and nothing is left.
@@ -96,9 +124,17 @@ impl Vm {
 
     /// Waits until the VM ends by itself (how it ended), or until `stop` says so (None).
     pub fn wait(&self, stop: &dyn Fn() -> bool) -> Result<Option<String>, Error> {
+        let mut asked = Instant::now();
         while !stop() {
             if let Some(status) = self.ended()? {
                 return Ok(Some(status));
+            }
+            if asked.elapsed() > ASK {
+                // A VMM that does not answer has nothing to say; a full disk may be emptied.
+                if let Some(state) = self.vmm.halted().ok().flatten().filter(|state| state != "io-error") {
+                    return Ok(Some(state));
+                }
+                asked = Instant::now();
             }
             std::thread::sleep(Duration::from_millis(50));
         }

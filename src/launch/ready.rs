@@ -24,6 +24,8 @@ const AGAIN: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)]
 const LOOK: Duration = Duration::from_millis(20);
 /// How often its console is.
 const READ: Duration = Duration::from_secs(1);
+/// How often its VMM is asked whether the machine still runs.
+const ASK: Duration = Duration::from_millis(250);
 /// How many of the console's last lines tell a kernel that stays dead.
 const LINES: usize = 10;
 /// How many of them tell a unit that has failed.
@@ -94,7 +96,7 @@ impl Vm {
                 });
             }
             let mut look = || look(vmm, attachment, watch.as_mut(), &probes, &board);
-            let (mut read, mut hopeless) = (Instant::now(), None);
+            let (mut read, mut asked, mut hopeless) = (Instant::now(), Instant::now(), None);
             let ended = loop {
                 if stop() {
                     break Ok(End::Stopped);
@@ -111,6 +113,13 @@ impl Vm {
                     read = Instant::now();
                 }
                 match look() {
+                    // A VMM that does not answer has nothing to say.
+                    Ok(None) if asked.elapsed() > ASK => {
+                        if vmm.halted().is_ok_and(|halted| halted.is_some()) {
+                            break Ok(End::Halted);
+                        }
+                        asked = Instant::now();
+                    }
                     Ok(None) => {}
                     Ok(Some(end)) => break Ok(end),
                     Err(error) => break Err(error),
@@ -150,8 +159,13 @@ impl Vm {
                 Unpassed { name, port, failure }
             })
             .collect();
+        let stopped = matches!(ended, End::Vmm(_) | End::Halted);
         let ended = if let End::Vmm(status) = &ended { Some(status.as_str()) } else { None };
-        Err(Error::NotReady(Box::new(self.not_ready(board.address, passed, &failed, ended))))
+        let why = self.not_ready(board.address, passed, &failed, ended);
+        if stopped && self.falls_back && why.diagnosis.console.iter().all(|line| line.trim().is_empty()) {
+            return Err(Error::Unrun(why.diagnosis.message));
+        }
+        Err(Error::NotReady(Box::new(why)))
     }
 
     /// A probe as whoever launched the VM is told of it: with the address that lets one in.
@@ -179,6 +193,8 @@ enum End {
     Stopped,
     /// The VMM ended.
     Vmm(String),
+    /// The VMM has stopped the machine.
+    Halted,
     /// The kernel panicked and stays so: waiting for the probes would be in vain.
     Dead,
     /// A unit that would answer a probe has failed for good.

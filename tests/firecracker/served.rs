@@ -11,7 +11,17 @@ fn a_server_launches_jailed_machines_and_nothing_is_left_of_them() {
     let stage = Stage::new("1.16", Play::Boot);
     let socket = stage.lab.folder().join("socket");
     let mut command = stage.goldsmith();
-    command.args(["serve", "--auth-image", "minimal", "--vmm", "firecracker", "--network", "bridge=br0"]);
+    command.args([
+        "serve",
+        "--auth-image",
+        "minimal",
+        "--vmm",
+        "firecracker",
+        "--accel",
+        "kvm",
+        "--network",
+        "bridge=br0",
+    ]);
     command.args(["--jail", "--cgroup", "memory.max=2G", "--limit-net", "100M", "--socket"]).arg(&socket);
     command.arg(format!("--images=minimal={}", image("minimal").display()));
     let server = Server::start(&mut command);

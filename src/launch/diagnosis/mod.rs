@@ -18,7 +18,9 @@ pub use verdict::answers;
 pub enum Layer {
     /// The VMM ended, or stopped the machine.
     Vmm,
-    /// The kernel panicked, or never said a word.
+    /// The kernel has not started: it has printed nothing, and nothing has left the NIC.
+    Start,
+    /// The kernel panicked, or was told to print nothing.
     Kernel,
     /// The root filesystem was not found or not mounted.
     Root,

@@ -32,7 +32,7 @@ fn assert_verdict(symptoms: Symptoms, layer: Layer, rule: Option<&str>, words: &
 
 #[test]
 fn a_machine_that_does_not_run() {
-    use Layer::{Kernel, Root, Vmm};
+    use Layer::{Kernel, Root, Start, Vmm};
     let console = |console| Symptoms { console, ended: Some("exit status 0"), ..Symptoms::default() };
     let wrong = "initrd: the root device /dev/vdz did not appear within 20 s\ninitrd:   vda: 1024 MiB";
     assert_verdict(console(wrong), Root, None, "/dev/vdz");
@@ -44,9 +44,13 @@ fn a_machine_that_does_not_run() {
     assert_verdict(console(BOOTED), Vmm, None, "the VMM ended with exit status 0");
     assert_verdict(console("[ 9.0] reboot: Power down"), Vmm, None, "the guest has ended itself");
     let halted = Symptoms { halted: Some("internal-error"), ..Symptoms::default() };
-    assert_verdict(halted, Vmm, None, "internal-error");
+    assert_verdict(halted.clone(), Vmm, None, "internal-error, and has not since before the kernel's first word");
+    assert_verdict(Symptoms { console: BOOTED, ..halted }, Vmm, None, "internal-error");
     let silent = Symptoms { dhcp: true, ..Symptoms::default() };
-    assert_verdict(silent.clone(), Kernel, None, "not said a word");
+    assert_verdict(silent.clone(), Start, None, "the kernel has not started");
+    // Whatever others say on the NIC.
+    let said = asks(&[Said::Dhcp { client: OTHER, message: Dhcp::Discover }]);
+    assert_verdict(Symptoms { said: &said, ..silent.clone() }, Start, None, "the kernel has not started");
     assert_verdict(Symptoms { findings: &["NET-K029"], ..silent }, Kernel, Some("NET-K029"), "not said a word");
 }
 
@@ -228,7 +232,7 @@ fn every_layer_is_described() {
     let page = include_str!("../../../docs/networks.md");
     let schema = serde_json::json!(schemars::schema_for!(Layer));
     let layers: Vec<_> = schema["oneOf"].as_array().unwrap().iter().filter_map(|one| one["const"].as_str()).collect();
-    assert_eq!(layers.len(), 10, "{schema:#}");
+    assert_eq!(layers.len(), 11, "{schema:#}");
     assert!(layers.iter().all(|layer| page.contains(&format!("\n| `{layer}` | "))), "{layers:?}");
 }
 

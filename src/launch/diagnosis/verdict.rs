@@ -81,15 +81,27 @@ fn machine<'a>(symptoms: &Symptoms) -> Option<Verdict<'a>> {
             }
         });
     }
+    let silent = console.trim().is_empty();
     if let Some(state) = symptoms.halted {
-        let message = format!("the VMM says that the machine does not run: {state}");
-        let help = "the VMM has stopped the machine: see the VMM's log, and the host's kernel log";
+        let when = if silent { ", and has not since before the kernel's first word" } else { "" };
+        let message = format!("the VMM says that the machine does not run: {state}{when}");
+        let help = match state {
+            "io-error" => "the VM's disk cannot be written to: is the host's filesystem full?",
+            _ if silent => "`goldsmith doctor` says whether KVM works here; `--accel emulation` works without",
+            _ => "the VMM has stopped the machine: see the VMM's log, and the host's kernel log",
+        };
         return Some(Verdict::new(Layer::Vmm, message, help));
     }
-    if console.trim().is_empty() && symptoms.frames == 0 && symptoms.said.is_empty() {
-        let help = "is `console=ttyS0` among the boot arguments? does the kernel fit the machine?";
+    if silent && symptoms.frames == 0 {
         let rule = symptoms.predicted(&["NET-K029"]);
-        return Some(Verdict::new(Layer::Kernel, "the guest has not said a word", help).rule(rule));
+        return Some(if rule.is_some() {
+            let help = "let it say something: `console=ttyS0` among the boot arguments";
+            Verdict::new(Layer::Kernel, "the guest has not said a word", help).rule(rule)
+        } else {
+            let help = "does the kernel fit the machine, and is the memory enough? `--accel emulation` tells the processor's \
+                        faults from the image's";
+            Verdict::new(Layer::Start, "the kernel has not started: it has printed nothing", help)
+        });
     }
     None
 }

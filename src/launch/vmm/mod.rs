@@ -7,6 +7,7 @@ mod fence;
 pub mod firecracker;
 #[cfg(fuzzing)]
 pub mod fuzz;
+pub mod kvm;
 mod log;
 mod model;
 mod process;
@@ -196,7 +197,7 @@ impl Vmm {
         self.process().pid()
     }
 
-    /// What the VMM says of a machine that does not run although its process does: `paused`, `internal-error`.
+    /// What has stopped a machine whose VMM's process runs: `internal-error`, `guest-panicked`.
     pub fn halted(&self) -> io::Result<Option<String>> {
         match self {
             Self::Qemu(qemu) => qemu.halted(),

@@ -3,12 +3,11 @@
 //! Source: QEMU `docs/system/i386/microvm.rst`, qemu(1); measured with 7.2. With ACPI on, devices are not put on the kernel
 //! command line, so the guest's arguments are exactly those the gate has seen.
 
-use super::process::{self, Command, Process};
+use super::process::{Command, Process};
 use super::qmp::Qmp;
 use super::{Accelerator, Error, Machine, Model, disk, file};
 use crate::launch::option_list::OptionList;
 use serde_json::{Value, json};
-use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::path::{Path, PathBuf};
@@ -17,6 +16,9 @@ use std::path::{Path, PathBuf};
 pub const PROGRAM: &str = "qemu-system-x86_64";
 /// The id of the object that captures traffic.
 const CAPTURE: &str = "capture";
+
+/// States that a machine does not leave by itself.
+const STOPPED: [&str; 4] = ["internal-error", "guest-panicked", "shutdown", "io-error"];
 
 /// A running QEMU.
 #[derive(Debug)]
@@ -51,11 +53,11 @@ impl Qemu {
         Ok(Self { process, folder: machine.folder.to_owned() })
     }
 
-    /// The machine's state unless it runs. Source: QEMU `qapi/run-state.json`.
+    /// What has stopped the machine, unless it runs or was only paused. Source: QEMU `qapi/run-state.json`.
     pub fn halted(&self) -> io::Result<Option<String>> {
         let answer = Qmp::connect(&self.folder)?.execute("query-status", json!({}))?;
         let state = answer.get("status").and_then(Value::as_str).unwrap_or_default();
-        Ok((answer.get("running") == Some(&json!(false))).then(|| state.to_owned()))
+        Ok(STOPPED.contains(&state).then(|| state.to_owned()))
     }
 
     /// Presses Ctrl-Alt-Del, which systemd obeys in every image, and the power button, which some guests obey.
@@ -165,25 +167,4 @@ fn devices(machine: &Machine, image: &str, netdev: OptionList) -> Vec<(&'static 
     // A keyboard controller to reset by and to press Ctrl-Alt-Del on; a display to picture. A PC has the former.
     list.push(("-device", OptionList::of(if machine.model == Model::Q35 { "VGA" } else { "i8042" })));
     list
-}
-
-/// Whether KVM works here, found out by making a paused machine with the host's processor; else why not. A device file
-/// says little: nested virtualisation may be there and broken.
-pub fn kvm() -> Result<(), String> {
-    fs::OpenOptions::new().read(true).write(true).open("/dev/kvm").map_err(|error| format!("/dev/kvm: {error}"))?;
-    let arguments = "-M microvm -accel kvm -cpu host -m 64 -S -nodefaults -no-user-config -display none -qmp stdio";
-    // Commands are obeyed once the machine is made, so one that quits in order was made.
-    let output = duct::cmd(PROGRAM, arguments.split(' '))
-        .stdin_bytes("{\"execute\":\"qmp_capabilities\"}{\"execute\":\"quit\"}")
-        .stdout_null()
-        .stderr_capture()
-        .unchecked()
-        .run()
-        .map_err(|error| format!("{PROGRAM}: {error}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let first = said.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned);
-    Err(first.unwrap_or_else(|| process::describe(output.status)))
 }

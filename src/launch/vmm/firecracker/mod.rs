@@ -15,7 +15,7 @@ use crate::progress::Silent;
 use api::Api;
 use serde_json::{Value, json};
 use setup::{Setup, name};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Finds it, asks it for its version, and makes sure that it can use KVM.
+    /// Finds it and asks it for its version.
     pub fn find() -> Result<Self, Error> {
         let path = program::find(PROGRAM).ok_or_else(|| Error::Missing { program: PROGRAM.to_owned() })?;
         let io = |what: String| move |cause| Error::Io { what, cause };
@@ -44,12 +44,6 @@ impl Program {
         let found = text.lines().next().unwrap_or_default().trim().to_owned();
         if version(&found).is_none_or(|version| version < OLDEST) {
             return Err(Error::TooOld { path, found });
-        }
-        if let Err(cause) = OpenOptions::new().read(true).write(true).open("/dev/kvm") {
-            let help = "\nhelp: enable virtualisation in the firmware, or nested virtualisation on the host, then type \
-                        `modprobe kvm_intel` or `modprobe kvm_amd`; `--vmm qemu` works without";
-            let what = format!("open /dev/kvm, without which Firecracker runs nothing{help}");
-            return Err(Error::Io { what, cause });
         }
         let path = path.canonicalize().map_err(io(format!("follow {}", path.display())))?;
         Ok(Self { path })
@@ -109,11 +103,11 @@ impl Firecracker {
         Ok(Self { process, api })
     }
 
-    /// The machine's state unless it runs.
+    /// What has stopped the machine: nothing does without ending the process, once it has been started.
     pub fn halted(&self) -> io::Result<Option<String>> {
         let answer = self.api.get("/")?;
         let state = answer.get("state").and_then(Value::as_str).unwrap_or_default();
-        Ok((state != "Running").then(|| state.to_owned()))
+        Ok((state == "Not started").then(|| state.to_owned()))
     }
 
     /// Presses Ctrl-Alt-Del. A guest that obeys resets the machine, and with that Firecracker ends.
