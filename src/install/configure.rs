@@ -38,7 +38,8 @@ const PYTHON: &str = "python3-minimal";
 /// `$1` is the calls that are known, a line each, `$2` is `begun` when Python has been set up before, `$3` is a file whose
 /// absence means that dpkg was killed for good reason ([`super::stop`]); the rest is dpkg's command. Scripts find a `py3compile` before the real one.
 /// Its first call, python3-minimal's, is made at once (what that imports it compiles for all) and starts the queue. Lines
-/// are short enough to be written in one piece (pipe(7), `PIPE_BUF`). What the queue says is said at its end, in the words
+/// are short enough to be written in one piece (pipe(7), `PIPE_BUF`). A script that cleans before it compiles (python3's runs
+/// every package's `rtupdate`) may delete what the queue has made: such a package's calls are made again. What the queue says is said at its end, in the words
 /// of dpkg's own lines ([`super::step`]). Nothing of this is in the tree: `/run` is the sandbox's own.
 const QUEUED: &str = r#"
 set -u
@@ -57,9 +58,17 @@ case "$*" in
         PYTHONDONTWRITEBYTECODE= /usr/bin/py3compile "$@" && : >"$queue/begun" && cat "$queue/known" >>"$queue/calls"
         ;;
     *[!A-Za-z0-9\ ._:/+-]*) exec /usr/bin/py3compile "$@" ;;
-    *) grep -qxF -e "$*" "$queue/known" || echo "$*" >>"$queue/calls" ;;
+    *)
+        grep -qxF -e "$*" "$queue/known" && ! grep -qxF -e "${2-}" "$queue/cleaned" || echo "$*" >>"$queue/calls"
+        ;;
 esac
 END
+cat >"$queue/bin/py3clean" <<'END'
+#!/bin/sh
+[ "${1-}" != -p ] || echo "${2-}" >>/run/goldsmith/cleaned
+exec /usr/bin/py3clean "$@"
+END
+: >"$queue/cleaned"
 cat >"$queue/compile" <<'END'
 #!/bin/sh
 /usr/bin/py3compile "$@" && exit
@@ -67,7 +76,7 @@ status=$?
 echo "status: ${2-python3} : error : py3compile failed with exit status $status"
 exit 1
 END
-chmod 755 "$queue/bin/py3compile" "$queue/compile"
+chmod 755 "$queue/bin/py3compile" "$queue/bin/py3clean" "$queue/compile"
 nice xargs -r -P "$(nproc)" -L 1 "$queue/compile" <"$queue/calls" >"$queue/said" 2>&1 &
 worker=$!
 # Open both ways, so that no call ever waits for a reader.

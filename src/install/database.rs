@@ -252,7 +252,7 @@ fn conffile(line: &str, package: &str, local: &Local, root: &Root) -> Result<Opt
     }
     let Ok(path) = line.trim().parse::<GuestPath>() else { return Ok(None) };
     let place = local.place(package, &path);
-    if root.has(&format!("{}{NEW}", place.relative())) {
+    if root.has_entry(&format!("{}{NEW}", place.relative())) {
         return Ok(Some(format!("{path} newconffile")));
     }
     let bytes = root.read(place.relative())?;

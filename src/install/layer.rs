@@ -89,7 +89,7 @@ pub fn unpacked(
         fs::create_dir(&root).map_err(|cause| Error::Io { what: "create", path: root.clone(), cause })?;
         let packages = packages.iter().map(|fetched| Package::open(fetched)).collect::<Result<Vec<_>, Error>>()?;
         let packages: Vec<_> = packages.iter().collect();
-        unpack(&packages, &Root::open(&root, Ids::OWN)?, &Local::default(), &Ledger::default(), &|_| {})?;
+        unpack(&packages, &Root::open(&root, Ids::OWN)?, &Local::default(), &Ledger::default(), true, &|_| {})?;
         save(work, epoch, Ids::OWN)
     })
 }

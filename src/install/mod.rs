@@ -44,7 +44,7 @@ use step::{Subject, Watch};
 use unpack::Ledger;
 
 /// Changes whenever the same packages would give another layer.
-const FORMAT: &str = "base 12";
+const FORMAT: &str = "base 13";
 
 const STAGE: &str = "install";
 
@@ -361,7 +361,7 @@ impl<'a> Build<'a> {
         let local = Local::read(&self.root)?;
         self.ledger.divert(&local);
         let done = |name: &str| self.watch.unpacked(name);
-        let payloads = unpack::unpack(&packages, &self.root, &local, &self.ledger, &done)?;
+        let payloads = unpack::unpack(&packages, &self.root, &local, &self.ledger, self.unpacked.is_empty(), &done)?;
         self.database.add(&packages, &payloads, &local, &self.root)?;
         for (name, path) in self.ledger.take_replaced() {
             if let Some(package) = self.packages.iter().find(|package| package.name() == name) {

@@ -43,6 +43,11 @@ impl Root {
         self.at(path, OFlags::PATH).is_ok()
     }
 
+    /// Whether something is there under this name, be it a link that leads nowhere.
+    pub fn has_entry(&self, path: &str) -> bool {
+        self.at(path, OFlags::PATH | OFlags::NOFOLLOW).is_ok()
+    }
+
     /// Opens a directory, making it and its parents where they are missing.
     pub fn directory(&self, path: &GuestPath) -> io::Result<OwnedFd> {
         let open = || {

@@ -110,15 +110,18 @@ pub(super) struct Payload {
 }
 
 /// Unpacks payloads below `root`, in parallel, and returns what dpkg notes of each. The outcome is
-/// that of unpacking them one after the other in the order given.
+/// that of unpacking them one after the other in the order given. `bare`: as `dpkg-deb --extract` does, which is how the first
+/// packages of a system come; others' configuration files are put in their place when they are set up, and scripts that run
+/// before find none.
 pub(super) fn unpack(
     packages: &[&Package],
     root: &Root,
     local: &Local,
     ledger: &Ledger,
+    bare: bool,
     done: &(dyn Fn(&str) + Sync),
 ) -> Result<Vec<Payload>, Error> {
-    let target = Target { root, local, ledger, folders: Mutex::default() };
+    let target = Target { root, local, ledger, bare, folders: Mutex::default() };
     // The largest first, so that no core waits for a straggler at the end.
     let mut order: Vec<usize> = (0..packages.len()).collect();
     order.sort_by_key(|at| std::cmp::Reverse(packages.get(*at).map(|package| package.fetched.package.size)));
@@ -150,6 +153,7 @@ struct Target<'a> {
     root: &'a Root,
     local: &'a Local,
     ledger: &'a Ledger,
+    bare: bool,
     /// The directories made here: which package decides on their mode, owner and time, and how many ship them.
     folders: Mutex<BTreeMap<GuestPath, Folder>>,
 }
@@ -193,8 +197,11 @@ impl Target<'_> {
             if claim == Claim::Refused {
                 return Ok(());
             }
-            let keeps = claim == Claim::First && conffiles.contains(listed.as_str());
-            let entry = Entry { file: &file, package: package.name(), rank, keeps };
+            // A folder cannot be one; what a package takes from another was that one's configuration file.
+            let waits = claim == Claim::First && conffiles.contains(listed.as_str());
+            let waits = waits && (!self.bare || self.root.has_entry(file.path.relative()));
+            let file = if waits { DebFile { path: waiting(&file.path), ..file } } else { file };
+            let entry = Entry { file: &file, package: package.name(), rank, waits };
             let mut hashed = Hashed { bytes, digest: sums.is_some().then(Md5::new) };
             self.entry(&entry, &mut hashed, &mut place).map_err(|cause| Error::Unpack {
                 package: package.name().to_owned(),
@@ -232,6 +239,9 @@ impl Target<'_> {
 
     /// Whether no other package has replaced the path since it was claimed.
     fn still_owns(&self, entry: &Entry) -> bool {
+        if entry.waits {
+            return true;
+        }
         lock(&self.ledger.owners).get(&merged(&entry.file.path)).is_some_and(|(owner, _)| owner == entry.package)
     }
 
@@ -248,6 +258,8 @@ impl Target<'_> {
             DebFileKind::File(_) => return self.regular(folder, entry, bytes),
             DebFileKind::HardLink(first) => {
                 let first = self.local.place(entry.package, first);
+                let waiting = waiting(&first);
+                let first = if self.root.has_entry(waiting.relative()) { waiting } else { first };
                 let from = self.root.directory(&first.parent().unwrap_or_else(GuestPath::root))?;
                 let link = || rustix::fs::linkat(&from, first.name(), folder, name, AtFlags::empty());
                 if self.fresh(folder, entry, link)? {
@@ -336,16 +348,10 @@ impl Target<'_> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = entry.file;
         let mut target = None;
-        if entry.keeps && is_file_or_link(folder, file.path.name()) {
-            let name = format!("{}{NEW}", file.path.name());
-            let _ = rustix::fs::unlinkat(folder, &name, AtFlags::empty());
-            target = Some(rustix::fs::openat(folder, &name, flags, Mode::from_raw_mode(0o600))?);
-        } else {
-            self.fresh(folder, entry, || {
-                target = Some(rustix::fs::openat(folder, file.path.name(), flags, Mode::from_raw_mode(0o600))?);
-                Ok(())
-            })?;
-        }
+        self.fresh(folder, entry, || {
+            target = Some(rustix::fs::openat(folder, file.path.name(), flags, Mode::from_raw_mode(0o600))?);
+            Ok(())
+        })?;
         let Some(target) = target else { return Ok(()) };
         let mut target = BufWriter::with_capacity(COPY_BUFFER, File::from(target));
         io::copy(bytes, &mut target)?;
@@ -388,11 +394,16 @@ struct Entry<'a> {
     package: &'a str,
     rank: usize,
     /// A configuration file that no package owned: what is there stays, and dpkg decides when it sets up the package.
-    keeps: bool,
+    waits: bool,
 }
 
 /// Where dpkg puts a configuration file until it has decided. Source: `DPKGNEWEXT` in dpkg's `lib/dpkg/dpkg.h`.
 pub(super) const NEW: &str = ".dpkg-new";
+
+/// A configuration file's path until then.
+fn waiting(path: &GuestPath) -> GuestPath {
+    GuestPath::from_archive(&format!("{path}{NEW}")).unwrap_or_else(|_| path.clone())
+}
 
 /// Whose a path is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -416,16 +427,8 @@ fn merged(path: &GuestPath) -> GuestPath {
 }
 
 fn is_directory(folder: BorrowedFd, name: &str) -> bool {
-    is_of(FileType::Directory, folder, name)
-}
-
-fn is_file_or_link(folder: BorrowedFd, name: &str) -> bool {
-    is_of(FileType::RegularFile, folder, name) || is_of(FileType::Symlink, folder, name)
-}
-
-fn is_of(kind: FileType, folder: BorrowedFd, name: &str) -> bool {
     rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)
-        .is_ok_and(|status| FileType::from_raw_mode(status.st_mode) == kind)
+        .is_ok_and(|status| FileType::from_raw_mode(status.st_mode) == FileType::Directory)
 }
 
 fn time(folder: BorrowedFd, name: &str, file: &DebFile) -> io::Result<()> {

@@ -3,7 +3,64 @@
 use super::{Mechanism, Package, Way, script};
 
 pub fn all() -> Vec<Mechanism> {
-    vec![diversions(), alternatives(), statoverrides(), replaced(), conffiles(), ucf()]
+    vec![diversions(), alternatives(), statoverrides(), replaced(), conffiles(), hooks(), ucf(), compiled()]
+}
+
+/// A configuration file is not there for the scripts that run before its package is set up, nor a link to one, nor its
+/// second name; others' files are.
+fn hooks() -> Mechanism {
+    let looks = script("ls /etc/hooks.d >/var/lib/hook-runner");
+    let packages = vec![
+        (
+            "hook-runner",
+            Package::new("hook-runner")
+                .folder("./etc/hooks.d/")
+                .file("./usr/bin/hook-runner", b"x")
+                .control("./postinst", &looks),
+        ),
+        (
+            "hook-owner",
+            Package::with("hook-owner", "Depends: hook-runner\n")
+                .folder("./etc/hooks.d/")
+                .file("./etc/hooks.d/plain", b"1\n")
+                .file("./etc/hooks.d/conf", b"2\n")
+                .hard_link("./etc/hooks.d/second", "./etc/hooks.d/conf")
+                .symlink("./etc/hooks.d/link", "plain")
+                .control("./conffiles", "/etc/hooks.d/conf\n/etc/hooks.d/second\n/etc/hooks.d/link\n"),
+        ),
+    ];
+    let seen = "0644 0:0 conf.dpkg-new\nlink.dpkg-new\nplain\nsecond.dpkg-new";
+    Mechanism {
+        name: "hooks",
+        packages,
+        leaves: vec![
+            ("/var/lib/hook-runner", seen),
+            ("/etc/hooks.d/conf", "0755 0:0 2"),
+            ("/etc/hooks.d/second", "0755 0:0 2"),
+            ("/etc/hooks.d/link", "-> plain"),
+            ("/etc/hooks.d/conf.dpkg-new", "nothing"),
+        ],
+        ..Mechanism::default()
+    }
+}
+
+/// Python modules of a package's own folder, which python3's script deletes and has made again: by then goldsmith has made
+/// them already.
+fn compiled() -> Mechanism {
+    const AGAIN: &str = "[ \"$1\" != rtupdate ] || {\n    sleep 2\n    py3clean -p pycompiled /usr/share/pycompiled\n    \
+                         py3compile -p pycompiled /usr/share/pycompiled\n}";
+    let package = Package::with("pycompiled", "Depends: python3\n")
+        .folder("./usr/share/pycompiled/")
+        .file("./usr/share/pycompiled/module.py", b"VALUE = 1\n")
+        .file("./usr/share/python3/runtime.d/pycompiled.rtupdate", script(AGAIN).as_bytes())
+        .control("./postinst", &script("py3compile -p pycompiled /usr/share/pycompiled"));
+    let made = "/usr/share/pycompiled/__pycache__/module.cpython-311.pyc";
+    Mechanism {
+        name: "compiled",
+        packages: vec![("pycompiled", package)],
+        says: vec![(made, "/usr/share/pycompiled/module.py")],
+        ..Mechanism::default()
+    }
 }
 
 fn diversions() -> Mechanism {

@@ -44,7 +44,7 @@ name: made
 distribution: { name: debian, suite: bookworm }
 architecture: amd64
 image: { size: 1G }
-packages: [systemd-sysv, ucf, adduser]
+packages: [systemd-sysv, ucf, adduser, python3]
 kernel: { package: linux-image-cloud-amd64 }
 network: { interface: eth0, mode: dhcp }
 allow: [{ rule: NET-D008, reason: it is not booted }, { rule: NET-G002, reason: it is not booted }]
