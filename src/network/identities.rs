@@ -295,6 +295,18 @@ pub const IDENTITIES: &[Identity] = &[
         }),
     },
     Identity {
+        // pacemaker
+        name: "pacemaker-key",
+        what: "Pacemaker Remote key; to share one in a cluster, bring it from outside",
+        files: &["/etc/pacemaker/authkey"],
+        settings: &[],
+        remedy: Remedy::Anew(Maker {
+            program: "/usr/sbin/pacemakerd",
+            command: "head -c 4096 /dev/urandom >/etc/pacemaker/authkey",
+            before: &["pacemaker.service", "pacemaker_remote.service"],
+        }),
+    },
+    Identity {
         // xrdp
         name: "xrdp-keys",
         what: "RSA keys for RDP",

@@ -44,6 +44,7 @@ const RULES: &[(&str, Rule, &str)] = &[
     ("/var/tmp", Rule::Clear, "scratch of the build"),
     ("/run", Rule::Clear, "a mount in the guest"),
     ("/var/lib/sgml-base/supercatalog.old", Rule::Remove, "a backup"),
+    ("/usr/share/info/dir.old", Rule::Remove, "a backup"),
     ("/var/lib/ucf/hashfile.*", Rule::Remove, "backups"),
     ("/var/lib/ucf/registry.*", Rule::Remove, "backups"),
     ("/etc/passwd-", Rule::Remove, "a backup"),

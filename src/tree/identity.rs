@@ -78,10 +78,17 @@ fn files(tree: &Tree, identity: &Identity) -> Result<Vec<(GuestPath, Node)>, Err
     Ok(files)
 }
 
-/// Lines for the shell that give files back the owners and modes that they have.
+/// In a user namespace the kernel's own files are nobody's, and so is a copy that keeps its owner (`cp --preserve` of
+/// `/proc/sys/kernel/random/uuid`). Source: `overflowuid`, user_namespaces(7).
+const NOBODY: u32 = 65534;
+
+/// Lines for the shell that give files back the owners and modes that they have; secrets are never nobody's.
 fn owners(files: &[(GuestPath, Node)]) -> String {
     let line = |(path, node): &(GuestPath, Node)| {
-        let meta = &node.meta;
+        let mut meta = node.meta;
+        for id in [&mut meta.uid, &mut meta.gid] {
+            *id = if *id == NOBODY { 0 } else { *id };
+        }
         // A name may be anything.
         let path = format!("'{}'", path.as_str().replace('\'', "'\\''"));
         format!("chown {}:{} {path}\nchmod {:04o} {path}\n", meta.uid, meta.gid, meta.mode)

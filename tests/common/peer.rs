@@ -109,6 +109,9 @@ pub fn tree(packages: &[FetchedPackage], include: &[String], epoch: i64) -> Peer
     mmdebstrap.args([
         "--uts",
         "--net",
+        // What it mounts goes with it, however it ends.
+        "--mount",
+        "--kill-child",
         "sh",
         "-c",
         "hostname localhost && ip link set lo up && exec mmdebstrap \"$@\"",
@@ -119,6 +122,8 @@ pub fn tree(packages: &[FetchedPackage], include: &[String], epoch: i64) -> Peer
         .env_clear()
         .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
         .env("LC_ALL", "C.UTF-8")
+        // As in goldsmith's sandbox: iperf3's script asks a question only if there is one.
+        .env("TERM", "dumb")
         // As goldsmith answers dpkg's questions about configuration files.
         .env("DPKG_FORCE", "confdef,confold");
     mmdebstrap.env("SOURCE_DATE_EPOCH", epoch.to_string()).args(["--mode=root", "--variant=essential"]);

@@ -26,7 +26,22 @@ const SUITES: [(&str, u8); 2] = [("bookworm", 12), ("trixie", 13)];
 
 /// Where a package's tree may differ from mmdebstrap's, and one build from the next, besides what all may, and why.
 const NAMED: &[(&str, &[Explained])] = &[
+    (
+        "apt-listchanges",
+        &[(
+            "/usr/lib/python3/dist-packages/apt_listchanges/__pycache__/**",
+            Way::Other,
+            "its script imports them before they are compiled, and Python writes another kind of file; goldsmith's does not",
+        )],
+    ),
     ("ejabberd", &[("/etc/ejabberd/ejabberd.pem", Way::Other, "a key: NET-I010 refuses the image")]),
+    (
+        "etckeeper",
+        &[
+            ("/etc/.etckeeper", Way::Other, "a list of /etc, in which mmdebstrap has folders of apt"),
+            ("/etc/.git/**", Way::Other, "a repository with the time of its commit"),
+        ],
+    ),
     (
         "mailman3",
         &[

@@ -106,10 +106,6 @@ pub fn compare(row: &mut Row, lock: &Lock, recipe: &Recipe, more: &[Explained], 
     row.twice = lines(&output.stdout).into_iter().filter(|line| !known(line)).collect();
     // What was built just now.
     let ours = install::base(lock, &packages, &[], Limits::default(), &store, &Silent).unwrap();
-    let Ok(theirs) = catch_unwind(|| peer::tree(&packages, &recipe.packages, lock.epoch)) else {
-        row.tree.push("mmdebstrap cannot build it".to_owned());
-        return;
-    };
     // As images have them: without what no image has.
     let clean = |tree: &Tree| {
         let mut tree = tree.clone();
@@ -117,7 +113,18 @@ pub fn compare(row: &mut Row, lock: &Lock, recipe: &Recipe, more: &[Explained], 
         tree::hygiene(&mut tree, &renew, lock.epoch).unwrap();
         tree
     };
-    row.tree = peer::differences(&clean(&theirs), &clean(&ours), lock.epoch, more);
+    let differences = |include: &[String]| {
+        let theirs = catch_unwind(|| peer::tree(&packages, include, lock.epoch));
+        theirs.map_or_else(
+            |_| vec!["mmdebstrap cannot build it".to_owned()],
+            |theirs| peer::differences(&clean(&theirs), &clean(&ours), lock.epoch, more),
+        )
+    };
+    row.tree = differences(&recipe.packages);
+    if !row.tree.is_empty() {
+        // Offered only what is locked, its apt may have chosen among alternatives otherwise.
+        row.tree = differences(&lock.of_role(Role::Rootfs).map(|package| package.name.clone()).collect::<Vec<_>>());
+    }
 }
 
 /// An error and what caused it, a line each.
