@@ -103,13 +103,6 @@ impl Firecracker {
         Ok(Self { process, api })
     }
 
-    /// What has stopped the machine: nothing does without ending the process, once it has been started.
-    pub fn halted(&self) -> io::Result<Option<String>> {
-        let answer = self.api.get("/")?;
-        let state = answer.get("state").and_then(Value::as_str).unwrap_or_default();
-        Ok((state == "Not started").then(|| state.to_owned()))
-    }
-
     /// Presses Ctrl-Alt-Del. A guest that obeys resets the machine, and with that Firecracker ends.
     pub fn press_stop(&self) -> io::Result<()> {
         self.api.put("/actions", &json!({ "action_type": "SendCtrlAltDel" }))
